@@ -1,0 +1,68 @@
+# make install   a virtual environment in .venv with avcc in it
+# make demo      a real clip to 2 kbps and back (CLIP=talk.mp4 for your own, OUT=folder)
+# make test      lint, types and tests
+# make bench     rate, quality and time on your clips (CLIPS='talks/ talk.mp4')
+# make report    the same beside other coders (DIR=folder of clips), kept as DIR/report.json
+# make clean     away with everything that was made here
+
+.DEFAULT_GOAL := install
+.DELETE_ON_ERROR:
+.PHONY: install demo test bench report clean
+
+OUT ?= demo-out
+TORCH ?= torch==2.13.0
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+FIT := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))
+PYTHON ?= $(shell for p in python3 python3.12 python3.11 python; do \
+	$$p -c '$(FIT)' >/dev/null 2>&1 && { echo $$p; break; }; done)
+PIP = $(BIN)/python -m pip install -qq --disable-pip-version-check
+
+install: $(STAMP)
+
+# A torch that this Python has already (with CUDA, say) is used; else the CPU build is installed,
+# from wherever pip looks, from PyTorch's own index, or in the end whatever PyPI has.
+$(STAMP): pyproject.toml
+	@$(or $(PYTHON),false) -c '$(FIT)' || { echo "avcc needs Python 3.11 or 3.12 with venv\
+	 (Debian: apt install python3-venv); say which with make PYTHON=/path/to/python3.12"; exit 1; }
+	@echo "installing into $(VENV) with $(PYTHON); the first time takes some minutes"
+	@if $(PYTHON) -c 'import torch; assert torch.__version__ >= (2, 6)' 2>/dev/null; \
+	then site=--system-site-packages; else site=; fi; \
+	test -x $(BIN)/python || $(PYTHON) -m venv $$site $(VENV)
+	@$(BIN)/python -c 'import torch' 2>/dev/null \
+	|| $(PIP) '$(TORCH)+cpu' 2>/dev/null \
+	|| $(PIP) --index-url $(TORCH_INDEX) '$(TORCH)' 2>/dev/null \
+	|| $(PIP) '$(TORCH)'
+	@$(PIP) -e '.[test]'
+	@touch $@
+	@echo "installed: $(BIN)/avcc --help"
+
+demo: install
+	$(BIN)/python -m avcc.evaluation.demo $(if $(CLIP),--clip '$(CLIP)') --out '$(OUT)'
+
+test: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+# What measures quality is large, and part of it wants a C compiler: only where it's needed.
+$(VENV)/.measures: $(STAMP)
+	@$(PIP) -e '.[eval]'
+	@$(PIP) --no-deps resemblyzer==0.1.4 webrtcvad-wheels # its own webrtcvad needs compiling
+	@touch $@
+
+bench: $(VENV)/.measures
+	@test -n '$(CLIPS)' || { echo "which clips? make bench CLIPS='talks/ talk.mp4'"; exit 2; }
+	$(BIN)/python -m avcc.evaluation $(CLIPS) $(ARGS)
+
+report: $(VENV)/.measures
+	@test -n '$(DIR)' || { echo "which folder of clips? make report DIR=talks"; exit 2; }
+	$(BIN)/python -m avcc.evaluation '$(DIR)' --coders avcc,frozen,warp,x265,svtav1 --json '$(DIR)/report.json' $(ARGS)
+
+clean:
+	rm -rf $(VENV) build dist demo-out .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,73 @@
+"""Key frame <-> AV1 intra picture as bare OBUs: the first half of the identity code C_id.
+
+AV1 decodes bit-exactly everywhere, so the decoder's key frame is known to the encoder. SVT-AV1's
+slowest preset with ``tune=2`` was the best of 25 settings of SVT-AV1 and libaom by LPIPS at equal
+bytes (docs/training.md).
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import av
+import numpy as np
+
+from avcc.errors import FormatError, MediaError
+from avcc.stages import SIDE
+
+SIDES = (256, 192, 128, 64)  # sizes a key frame may be coded at; smaller ones for few bytes
+_TEMPORAL_DELIMITER = b"\x12\x00"
+
+
+def coded_picture(picture: np.ndarray, side: int, crf: int, preset: int = 0) -> bytes:
+    """Picture uint8 (256, 256, 3) coded at ``side`` x ``side``: OBUs without temporal delimiter."""
+    encoder = av.codec.CodecContext.create("libsvtav1", "w")
+    encoder.width = encoder.height = side
+    encoder.pix_fmt = "yuv420p"
+    encoder.time_base = Fraction(1, 25)
+    parameters = "avif=1:tune=2:lp=1"
+    encoder.options = {"preset": str(preset), "crf": str(crf), "svtav1-params": parameters}
+    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+    frame = frame.reformat(side, side, "yuv420p", interpolation="LANCZOS")
+    frame.pts = 0
+    data = b"".join(bytes(p) for p in [*encoder.encode(frame), *encoder.encode(None)])
+    if not data:
+        raise MediaError("the AV1 encoder gave nothing for the key frame")
+    return data.removeprefix(_TEMPORAL_DELIMITER)
+
+
+def shown_picture(data: bytes, side: int) -> np.ndarray:
+    """Bare OBUs -> uint8 (256, 256, 3). Raises FormatError where they aren't one such picture."""
+    try:
+        decoder = av.codec.CodecContext.create("libdav1d", "r")
+        packet = av.Packet(_TEMPORAL_DELIMITER + data)
+        frames = [*decoder.decode(packet), *decoder.decode(None)]  # type: ignore[attr-defined]
+    except (av.FFmpegError, ValueError) as e:
+        raise FormatError("the key frame isn't a readable AV1 picture") from e
+    if len(frames) != 1 or (frames[0].width, frames[0].height) != (side, side):
+        raise FormatError("the key frame isn't one AV1 picture of the size that its chunk names")
+    return frames[0].reformat(SIDE, SIDE, "rgb24", interpolation="LANCZOS").to_ndarray()
+
+
+def fitting_picture(picture: np.ndarray, budget: int) -> tuple[bytes, int] | None:
+    """The best coded picture of at most ``budget`` bytes and its side; ``None`` if none fits."""
+    for side in _order(budget):
+        low, high = 8, 63  # CRF: the smallest that fits is wanted
+        best = coded_picture(picture, side, high)
+        if len(best) > budget:
+            continue
+        while low < high:
+            middle = (low + high) // 2
+            data = coded_picture(picture, side, middle)
+            if len(data) <= budget:
+                best, high = data, middle
+            else:
+                low = middle + 1
+        return best, side
+    return None
+
+
+def _order(budget: int) -> tuple[int, ...]:
+    """Sizes to try, the one that looks best at this many bytes first."""
+    first = 256 if budget >= 600 else 192 if budget >= 300 else 128 if budget >= 130 else 64
+    return tuple(s for s in SIDES if s <= first)

@@ -1,0 +1,64 @@
+"""Face mesh <-> motion coefficients: LIA-like codes on an orthonormal bank of directions.
+
+The directions are the principal directions of face-mesh displacement (docs/model.md): they need
+no network, hold on faces never seen, and give the renderer a dense flow that is right on the face.
+A coefficient vector is relative to the key frame, in units of the key face's size, so that it says
+how the face moved and little about whose face it is. Numpy alone: the decoder's side must not
+depend on anything that could round differently.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from avcc.mesh import EYES, IRISES, LIPS, POINTS, face_size
+
+def point_weights() -> np.ndarray:
+    """How much each mesh point counts, float32 (478,)."""
+    weight = np.ones(POINTS, np.float32)
+    weight[list(LIPS)] = 2.5
+    weight[list(EYES)] = 2.0
+    weight[list(IRISES)] = 1.5
+    return weight
+
+
+@dataclass(frozen=True)
+class MotionBank:
+    """``directions``: float32 (K, 956), orthonormal rows over weighted, size-free displacement."""
+
+    directions: np.ndarray
+
+    def coefficients(self, mesh: np.ndarray, key: np.ndarray) -> np.ndarray:
+        """Meshes (N, 478, 2) and the key frame's (478, 2) -> coefficients float32 (N, K)."""
+        moved = (mesh - key) / face_size(key) * point_weights()[:, None]
+        return (moved.reshape(len(mesh), -1) @ self.directions.T).astype(np.float32)
+
+    def meshes(self, coefficients: np.ndarray, key: np.ndarray) -> np.ndarray:
+        """The way back: coefficients (N, K) -> meshes float32 (N, 478, 2)."""
+        moved = (coefficients @ self.directions).reshape(-1, POINTS, 2)
+        return (key + moved / point_weights()[:, None] * face_size(key)).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class ShapeBank:
+    """The key frame's mesh in a few numbers: place, size, and principal directions of shape.
+
+    ``mean``: float32 (956,), ``directions``: float32 (M, 956), of meshes moved to their centre and
+    divided by their size. A shape vector is (x, y, ln size, M coefficients).
+    """
+
+    mean: np.ndarray
+    directions: np.ndarray
+
+    def vector(self, mesh: np.ndarray) -> np.ndarray:
+        """Mesh (478, 2) in units of the picture's side -> float32 (3 + M,)."""
+        centre, size = mesh.mean(0), face_size(mesh)
+        flat = ((mesh - centre) / size).reshape(-1) - self.mean
+        return np.concatenate([centre, [np.log(size)], flat @ self.directions.T]).astype(np.float32)
+
+    def mesh(self, vector: np.ndarray) -> np.ndarray:
+        """The way back: (3 + M,) -> float32 (478, 2)."""
+        flat = self.mean + vector[3:] @ self.directions
+        return (vector[:2] + flat.reshape(-1, 2) * np.exp(vector[2])).astype(np.float32)

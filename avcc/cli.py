@@ -1,0 +1,239 @@
+"""The command line: ``encode``, ``decode``, ``info``. Heavy imports stand inside the commands."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import signal
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from avcc.errors import AvccError, ModelError
+from avcc.terminal import Voice, check_source, check_target, read_bytes
+
+DEVICES = ["auto", "cpu", "cuda", "mps"]
+OK, FAILED, USAGE, DEFECT, INTERRUPTED, TERMINATED = 0, 1, 2, 70, 130, 143
+
+EVERYDAY = """\
+avcc encode talk.mp4 -b 2kbps     a talking face becomes talk.avc
+avcc decode talk.avc              and talk.avc becomes talk.decoded.mp4
+avcc info talk.avc                what is inside, and what it costs
+"""
+
+CODES = """\
+0    all is well
+1    avcc can't do it: the clip, the file, the rate, the models or the disk; one sentence says why
+2    the command line isn't right
+70   a defect of avcc; -v shows where
+130  interrupted (Ctrl-C); 143 terminated
+"""
+
+_RATE = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)\s*([kKM]?)\s*(?:bps|bits?/s|b/s)?")
+
+
+def parse_rate(text: str) -> float:
+    """Bits a second from ``2kbps``, ``2k``, ``2000``, ``800bps``, ``0.002M`` or ``2 kbps``.
+
+    Raises ``ValueError`` with a sentence where it's none of these, or zero.
+    """
+    match = _RATE.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"{text!r} isn't a bit rate; write it like 2kbps, 2k, 2000 or 800bps")
+    rate = float(match[1]) * {"": 1.0, "k": 1e3, "M": 1e6}[match[2].replace("K", "k")]
+    if rate <= 0 or not math.isfinite(rate):
+        raise ValueError(f"{text!r} isn't a bit rate; it has to be more than zero")
+    return rate
+
+
+class _Rate(click.ParamType):
+    name = "rate"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        try:
+            return parse_rate(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class _Everyday(click.Group):
+    """Help that begins with the three lines that most people need, and ends with exit codes."""
+
+    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for line in EVERYDAY.splitlines():
+            formatter.write(f"  {line}\n")
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Exit codes"):
+            for line in CODES.splitlines():
+                formatter.write(f"  {line}\n")
+
+
+def _version(ctx: click.Context, param: click.Parameter, asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        click.echo(f"avcc {version('avcc')}")
+        ctx.exit()
+
+
+@click.group(cls=_Everyday, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--version", is_flag=True, expose_value=False, is_eager=True, callback=_version,
+              help="Show the version and exit.")  # fmt: skip
+def cli() -> None:
+    """A person talking to a camera, picture and voice, in about 2,000 bits a second. What comes
+    back is synthetic: made by a model from very few bits. `avcc COMMAND --help` tells more."""
+
+
+def _note(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    setattr(ctx.ensure_object(Voice), str(param.name), value)
+    if value and param.name == "verbose":
+        warnings.simplefilter("default")
+
+
+_verbose = click.option("-v", "--verbose", is_flag=True, expose_value=False, callback=_note,
+                        help="Show libraries' warnings, and where a defect lies.")  # fmt: skip
+
+
+def _common(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that ``encode`` and ``decode`` share."""
+    for option in (
+        _verbose,
+        click.option("-q", "--quiet", is_flag=True, expose_value=False, callback=_note,
+                     help="Say nothing but errors."),
+        click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True),
+        click.option("-f", "--force", is_flag=True, help="Overwrite what is there."),
+        click.option("-o", "--output", metavar="FILE", help="Where to; - is standard output."),
+    ):  # fmt: skip
+        command = option(command)
+    return click.pass_obj(command)
+
+
+@cli.command()
+@click.argument("source", metavar="CLIP")
+@click.option("-b", "--bitrate", type=_Rate(), default="2kbps", show_default=True,
+              help="Ceiling for the whole file: 2kbps, 2k, 2000, 800bps, 0.002M.")  # fmt: skip
+@click.option("--seed", type=click.IntRange(0, 65535), default=0, help="Of the decoder's noise.")
+@_common
+def encode(voice: Voice, source: str, bitrate: float, seed: int,
+           output: str | None, force: bool, device: str) -> None:  # fmt: skip
+    """CLIP (a video of a person talking; - is standard input) becomes a small .avc file.
+
+    Without -o, talk.mp4 becomes talk.avc beside it.
+    """
+    output = output or ("-" if source == "-" else str(Path(source).with_suffix(".avc")))
+    check_source(source)
+    check_target(output, source, force)
+
+    from avcc.codec import Codec
+    from avcc.media.read import read
+    from avcc.media.safe import temporary
+
+    media = sys.stdin.buffer if source == "-" else source
+    clip = read(media, warn=voice.say, progress=partial(voice.progress, "reading"))
+    data = Codec(device).encode(clip, bitrate, seed=seed, progress=voice.progress, warn=voice.say)
+    if output == "-":
+        voice.clear()
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    else:
+        with temporary(output, overwrite=force) as work:
+            work.write_bytes(data)
+    seconds = float(clip.duration)
+    rate = 8 * len(data) / seconds / 1000
+    voice.say(f"{output}: {len(data):,} bytes for {seconds:.2f} s, {rate:.3f} kbps")
+
+
+@cli.command()
+@click.argument("source", metavar="FILE")
+@click.option("--steps", type=click.IntRange(1, 1000), help="Of the diffusion; more is slower.")
+@click.option("--seed", type=click.IntRange(0, 65535), help="Other noise than the file's own.")
+@_common
+def decode(voice: Voice, source: str, steps: int | None, seed: int | None,
+           output: str | None, force: bool, device: str) -> None:  # fmt: skip
+    """FILE (.avc; - is standard input) becomes a video with sound.
+
+    Without -o, talk.avc becomes talk.decoded.mp4 beside it.
+    """
+    output = output or ("-" if source == "-" else str(Path(source).with_suffix(".decoded.mp4")))
+    check_source(source)
+    check_target(output, source, force)
+
+    from avcc.codec import Codec
+    from avcc.media.write import write
+
+    data = read_bytes(source)
+    clip = Codec(device).decode(
+        data, steps=steps, seed=seed, progress=voice.progress, warn=voice.say
+    )
+    target = sys.stdout.buffer if output == "-" else output
+    title = None if source == "-" else Path(source).stem
+    drawn = partial(voice.progress, "rendering")
+    write(target, clip, title=title, progress=drawn, overwrite=force)
+    voice.say(f"{output}: {float(clip.duration):.2f} s, synthetic picture and sound")
+
+
+@cli.command()
+@click.argument("source", metavar="FILE")
+@click.option("--json", "as_json", is_flag=True, help="The same for programs.")
+@_verbose
+def info(source: str, as_json: bool) -> None:
+    """What is inside FILE (.avc; - is standard input), and how its bits are spent."""
+    check_source(source)
+    data = read_bytes(source)
+
+    from avcc.container.describe import info as facts_of
+    from avcc.container.describe import lines
+    from avcc.container.read import read
+    from avcc.weights import codebook
+
+    try:
+        book = codebook(read(data).head.model)
+    except ModelError:  # a file of another model can be described all the same
+        book = None
+    facts = facts_of(data, book)
+    told = json.dumps(facts, indent=2, ensure_ascii=False) if as_json else "\n".join(lines(facts))
+    click.echo(told)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and give the exit code."""
+    voice = Voice()
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+
+    def fail(code: int, sentence: str) -> int:
+        voice.clear()
+        if voice.verbose and code != INTERRUPTED:
+            traceback.print_exc()
+        click.echo(f"avcc: {sentence}", err=True)
+        return code
+
+    with suppress(ValueError):  # not in the main thread: signals aren't ours
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+    try:
+        # Click itself ends with 1, and silently, where nobody reads the output any more.
+        return cli.main(arguments, "avcc", standalone_mode=False, obj=voice) or OK
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return USAGE
+    except click.ClickException as error:
+        return fail(USAGE, error.format_message())
+    except AvccError as error:
+        return fail(FAILED, str(error))
+    except (click.Abort, KeyboardInterrupt):
+        return fail(INTERRUPTED, "interrupted")
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return fail(FAILED, f"{where}{(error.strerror or str(error)).lower()}")
+    except Exception as error:
+        hint = "" if voice.verbose else "; -v shows where"
+        return fail(DEFECT, f"unexpected {type(error).__name__}: {error}{hint}")

@@ -1,0 +1,140 @@
+"""What an ``.avc`` file says about itself, without decoding a picture: ``avcc info``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from avcc.container import layout
+from avcc.container.layout import Chunk
+from avcc.container.read import chunks, read, version
+from avcc.entropy.tables import Codebook
+from avcc.errors import FormatError
+from avcc.stages import Stream
+
+SAMPLED = 64  # segments whose symbols are read to tell motion from audio
+SYNTHETIC = (
+    "Decoded pictures and sound are synthetic: a generative model makes them from a key frame and"
+    " codes; they are no record of what the camera saw."
+)
+
+
+def info(data: bytes, book: Codebook | None = None) -> dict[str, Any]:
+    """All there is to say, as values that JSON can hold.
+
+    ``book``: the codebook that the file names; without it (or with another) the bytes of segments
+    aren't split into motion and audio. ``FormatError`` if ``read`` refuses the file.
+    """
+    major, minor = version(data)
+    stream = read(data)
+    head = stream.head
+    seconds = float(head.frames / head.rate)
+    picture = sum(len(one[3]) for one in stream.identities)
+    code = sum(len(one[2]) for one in stream.identities)
+    payloads = [data for data in stream.segments if data is not None]
+    coded = sum(map(len, payloads))
+    found = list(chunks(data))
+    framed = sum(
+        c.end - c.start for c in found if isinstance(c, Chunk) and c.type == layout.SEGMENT
+    )
+    split, note, lost = _split(stream, book)
+    parts: dict[str, float] = {"identity_picture": picture, "identity_shape_and_voice": code}
+    if split is None:
+        parts["motion_and_audio"] = coded
+    else:
+        parts["motion"] = round(coded * split, 1)
+        parts["audio"] = round(coded - coded * split, 1)
+    parts["container"] = len(data) - picture - code - coded
+    crop, point = head.crop, head.point
+    return {
+        "format": f"{major}.{minor}",
+        "model": head.model.hex(),
+        "duration_s": round(seconds, 3),
+        "frames": head.frames,
+        "frame_rate": str(head.rate),
+        "samples": head.samples,
+        "seed": head.seed,
+        "crop": None if crop is None else dict(vars(crop)),
+        "operating_point": dict(vars(point)),
+        "segments": len(stream.segments),
+        "key_frames": [
+            {"frame": f, "side": s, "bytes": len(p)} for f, s, _, p in stream.identities
+        ],
+        "bytes": len(data),
+        "bps": round(8 * len(data) / seconds, 1),
+        "steady_bps": round(8 * framed / seconds, 1),
+        "streams": {
+            name: {"bytes": size, "bps": round(8 * size / seconds, 1)}
+            for name, size in parts.items()
+        },
+        "note": note,
+        "comments": _comments(found),
+        "damage": list(stream.damage) + lost,
+        "synthetic": True,
+        "synthetic_note": SYNTHETIC,
+    }
+
+
+def lines(told: dict[str, Any]) -> list[str]:
+    """What ``info`` told, as lines for people."""
+    crop, point = told["crop"], told["operating_point"]
+    sound = f"{told['samples']} samples of sound" if told["samples"] else "no sound"
+    stride = point["motion_stride"]
+    motion = f"every {stride} frames, step {point['motion_step']}" if stride else "not sent"
+    voice = f"{point['acoustic_layers']} acoustic layers" if point["semantic"] else "not sent"
+    out = [
+        f"avc {told['format']}, model {told['model']}",
+        f"{told['duration_s']:g} s: {told['frames']} frames at {told['frame_rate']} Hz, {sound}",
+        f"{told['bytes']} bytes, {told['bps']:.0f} bit/s in all,"
+        f" {told['steady_bps']:.0f} bit/s without head and key frame",
+        f"motion {motion}; voice {voice}",
+    ]
+    if crop is not None:
+        out.append(
+            f"crop {crop['side']} at ({crop['x']}, {crop['y']}) of {crop['width']}x{crop['height']}"
+        )
+    for name, part in told["streams"].items():
+        out.append(f"  {name.replace('_', ' '):<26}{part['bytes']:>9g} B {part['bps']:>8.0f} bit/s")
+    out += [told["note"]] if told["note"] else []
+    out += [f"comment: {text}" for text in told["comments"]]
+    out += [f"damage: {text}" for text in told["damage"]]
+    out.append(told["synthetic_note"])
+    return out
+
+
+def _split(stream: Stream, book: Codebook | None) -> tuple[float | None, str, list[str]]:
+    """(part of the segments' bytes that is motion, a note about it, damage found on the way)."""
+    if book is None:
+        return None, "Without the model's codebook motion and audio can't be told apart.", []
+    if book.id != stream.head.model:
+        return None, f"The codebook at hand is {book.id.hex()}, not the file's.", []
+    # Not at the top: files that are only listed need no range coder.
+    from avcc.entropy import coder
+    from avcc.entropy.context import segment
+
+    keep = stream.segments[:SAMPLED]
+    cost = coder.Cost(book)
+    lost = []
+    for number, payload in enumerate(keep):
+        if payload is None:
+            continue
+        frames = coder.segment_frames(stream.head, number)
+        reader = coder.Decoder(book, payload)
+        try:
+            seg = segment(reader, book, stream.head.point, frames, None)
+            reader.close()
+        except FormatError:
+            lost.append(f"Segment {number} makes no sense and will be concealed.")
+            continue
+        segment(cost, book, stream.head.point, frames, seg)
+    total = cost.bits["motion"] + cost.bits["audio"]
+    note = ""
+    if len(keep) < len(stream.segments):
+        note = f"Motion and audio are extrapolated from the first {SAMPLED} segments."
+    return (cost.bits["motion"] / total if total else None), note, lost
+
+
+def _comments(found: list[Chunk | str]) -> list[str]:
+    """Texts that the file carries, made safe to print."""
+    texts = [c.payload for c in found if isinstance(c, Chunk) and c.type == layout.TEXT]
+    decoded = (text.decode("utf-8", "replace") for text in texts)
+    return ["".join(ch if ch.isprintable() else " " for ch in text)[:1000] for text in decoded]

@@ -1,0 +1,166 @@
+"""The bytes of an ``.avc`` file to a ``Stream``, with whatever damage they have.
+
+Nothing is allocated on the word of the file: a length is compared with its limit and with the
+bytes that are there before anything is taken. What a checksum doesn't vouch for isn't used at all,
+not even the length, so damage costs the chunk that it hits and no other.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from zlib import crc32
+
+from avcc.container import layout
+from avcc.container.layout import Chunk, Cursor, parse_chunk
+from avcc.errors import FormatError
+from avcc.stages import Stream
+
+# Bytes that looking for the next sound chunk may checksum in all; real files need a fraction, and
+# bytes that were made to look like chunk after chunk shall not keep a reader busy for hours.
+SEARCH_MOST = 1 << 26
+_WANTED = re.compile(b"[IS]")  # the types that a search looks for: identities and segments
+
+
+def version(data: bytes) -> tuple[int, int]:
+    """(major, minor); ``FormatError`` if this isn't an ``.avc`` file of a version known here."""
+    if data[: len(layout.SIGNATURE)] != layout.SIGNATURE:
+        raise FormatError("This isn't an .avc file: its first bytes are not the signature.")
+    if len(data) < layout.START:
+        raise FormatError("The file ends inside its signature.")
+    major, minor = data[len(layout.SIGNATURE) : layout.START]
+    if major != layout.MAJOR:
+        raise FormatError(
+            f"The file is of format version {major}.{minor}; this program reads version"
+            f" {layout.MAJOR}. A newer avcc may read it."
+        )
+    return major, minor
+
+
+def chunks(data: bytes) -> Iterator[Chunk | str]:
+    """All sound chunks in order, and between them a sentence for each stretch that isn't."""
+    at, budget = layout.START, SEARCH_MOST
+    while at < len(data):
+        try:
+            chunk = parse_chunk(data, at)
+        except FormatError:
+            found, budget = _next(data, at + 1, budget)
+            stop = found if found is not None else len(data)
+            yield f"Bytes {at} to {stop - 1} are damaged or cut off."
+            at = stop
+            continue
+        yield chunk
+        at = chunk.end
+
+
+def read(data: bytes) -> Stream:
+    """The stream, with a sentence in ``damage`` for everything that was lost.
+
+    ``FormatError`` if the file can't be used at all: no signature, another major version, a head
+    or first identity that is damaged or out of range, a second head, or a chunk that is critical
+    and unknown. Segments that are damaged, missing or cut off are ``None``. The first of two
+    chunks for the same segment counts; chunks that don't fit the head are left out and reported.
+    """
+    _, minor = version(data)
+    found = chunks(data)
+    first = next(found, "The file ends behind its signature.")
+    if isinstance(first, str):
+        raise FormatError(f"The head is damaged: {first}")
+    if first.type != layout.HEAD:
+        raise FormatError("The file does not begin with a head.")
+    head = layout.parse_head(first.flags, first.payload, minor)
+    damage: list[str] = []
+    identities: list[tuple[int, int, bytes, bytes]] = []
+    segments: dict[int, bytes] = {}
+    for chunk in found:
+        if isinstance(chunk, str):
+            damage.append(chunk)
+        elif chunk.type == layout.HEAD:
+            raise FormatError("The file has more than one head.")
+        elif chunk.type == layout.IDENTITY:
+            try:
+                one = _identity(chunk, head.frames)
+            except FormatError as error:
+                damage.append(f"An identity was left out: {error}")
+                continue
+            if identities and one[0] <= identities[-1][0]:
+                damage.append(f"The identity of frame {one[0]} is out of order and was left out.")
+                continue
+            if not identities and (damage or segments):
+                break  # the key frame was lost, and this is another one
+            identities.append(one)
+        elif chunk.type == layout.SEGMENT:
+            try:
+                number, payload = _segment(chunk, layout.segments(head.frames))
+            except FormatError as error:
+                damage.append(f"A segment was left out: {error}")
+                continue
+            if number in segments:
+                damage.append(f"Segment {number} comes twice; the second was left out.")
+            else:
+                segments[number] = payload
+        elif chr(chunk.type).isupper():
+            raise FormatError(f"The file needs a feature {chr(chunk.type)!r} unknown to this avcc.")
+    if not identities:
+        raise FormatError("The key frame is damaged or missing.")
+    payloads = tuple(segments.get(n) for n in range(layout.segments(head.frames)))
+    return Stream(head, tuple(identities), payloads, tuple(damage + _missing(payloads)))
+
+
+def _next(data: bytes, at: int, budget: int) -> tuple[int | None, int]:
+    """(where the next sound identity or segment starts, what is left of the budget)."""
+    view = memoryview(data)
+    for match in _WANTED.finditer(data, at):
+        at = match.start()
+        budget -= 64  # for the look itself
+        if budget < 0:
+            break
+        try:
+            cursor = Cursor(data, at + 2)
+            length = cursor.varint(layout.PAYLOAD_MOST[data[at]], "length of a chunk")
+            end = cursor.at + length
+            if end + 4 <= len(data):
+                budget -= end - at
+                if int.from_bytes(data[end : end + 4], "big") == crc32(view[at:end]):
+                    return at, budget
+        except FormatError:
+            continue
+    return None, budget
+
+
+def _identity(chunk: Chunk, frames: int) -> tuple[int, int, bytes, bytes]:
+    """(frame, side, code, picture) of an identity's chunk; ``FormatError`` if out of range."""
+    if chunk.flags > layout.LATER:
+        raise FormatError("it has flags that this version does not know.")
+    cursor = Cursor(chunk.payload)
+    frame = cursor.varint(frames - 1, "frame of an identity", 1) if chunk.flags else 0
+    side = 8 * cursor.take(1)[0]
+    length = cursor.varint(layout.CODE_MOST, "length of an identity's code")
+    code, picture = cursor.take(length), cursor.rest()
+    layout.bounded(side, 8, 8 * 255, "side of a picture")
+    layout.bounded(len(picture), 1, layout.PICTURE_MOST, "length of a picture")
+    return frame, side, code, picture
+
+
+def _segment(chunk: Chunk, count: int) -> tuple[int, bytes]:
+    """(number, payload) of a segment's chunk; ``FormatError`` if out of range."""
+    cursor = Cursor(chunk.payload)
+    number = chunk.flags
+    if number == layout.NUMBERED:
+        number = cursor.varint(count - 1, "number of a segment", layout.NUMBERED)
+    return layout.bounded(number, 0, count - 1, "number of a segment"), cursor.rest()
+
+
+def _missing(payloads: tuple[bytes | None, ...]) -> list[str]:
+    """A sentence for each run of segments that aren't there."""
+    said = []
+    start = None
+    for number, payload in enumerate((*payloads, b"")):
+        if payload is None and start is None:
+            start = number
+        elif payload is not None and start is not None:
+            one = start == number - 1
+            which = f"Segment {start} is" if one else f"Segments {start} to {number - 1} are"
+            said.append(f"{which} damaged or missing and will be concealed.")
+            start = None
+    return said

@@ -1,0 +1,69 @@
+"""A ``Stream`` to the bytes of an ``.avc`` file."""
+
+from __future__ import annotations
+
+from avcc.container import layout
+from avcc.container.layout import bounded, pack_chunk, varint
+from avcc.errors import FormatError
+from avcc.stages import SEGMENT_FRAMES, Stream
+
+
+def write(stream: Stream, comment: str = "") -> bytes:
+    """The whole file. ``comment``: text for people, in a chunk that decoders skip.
+
+    ``FormatError`` for what the file can't hold: fields out of range, no identity, identities that
+    are out of order, a number of segments that doesn't fit the frames. A segment that is ``None``
+    (lost before) is left out, and will be reported as missing.
+    """
+    head = stream.head
+    flags, payload = layout.pack_head(head)
+    count = layout.segments(head.frames)
+    if len(stream.segments) != count:
+        raise FormatError(f"{head.frames} frames don't make {len(stream.segments)} segments.")
+    parts = [layout.SIGNATURE, bytes((layout.MAJOR, layout.MINOR))]
+    parts.append(pack_chunk(layout.HEAD, flags, payload))
+    # The first key frame follows the head at once (a reader takes damage in between for its loss);
+    # later ones stand in front of the segment that they lie in, so that a pipe has them in time.
+    if not stream.identities:
+        raise FormatError("A stream needs a key frame.")
+    frames = [one[0] for one in stream.identities]
+    if frames != sorted(set(frames)):
+        raise FormatError("The identities are not in the order of their frames.")
+    waiting = [pack_identity(*one, frames=head.frames) for one in stream.identities]
+    parts.append(waiting.pop(0))
+    frames.pop(0)
+    for number, data in enumerate(stream.segments):
+        while frames and frames[0] < (number + 1) * SEGMENT_FRAMES:
+            parts.append(waiting.pop(0))
+            frames.pop(0)
+        if data is not None:
+            parts.append(pack_segment(number, data))
+    if comment:
+        parts.append(pack_chunk(layout.TEXT, 0, comment.encode()))
+    return b"".join(parts)
+
+
+def overhead(stream: Stream) -> int:
+    """Bytes of the file that are neither picture, nor codes: signature, head, framing."""
+    coded = sum(len(code) + len(picture) for _, _, code, picture in stream.identities)
+    coded += sum(len(data) for data in stream.segments if data is not None)
+    return len(write(stream)) - coded
+
+
+def pack_identity(frame: int, side: int, code: bytes, picture: bytes, frames: int) -> bytes:
+    """The chunk of one identity; ``FormatError`` for fields out of range."""
+    bounded(frame, 0, frames - 1, "frame of an identity")
+    bounded(len(picture), 1, layout.PICTURE_MOST, "length of a picture")
+    bounded(len(code), 0, layout.CODE_MOST, "length of an identity's code")
+    if side % 8 or not 8 <= side <= 8 * 255:
+        raise FormatError(f"A picture's side must be a multiple of 8 up to 2040, not {side}.")
+    front = varint(frame) if frame else b""
+    body = front + bytes((side // 8,)) + varint(len(code)) + code + picture
+    return pack_chunk(layout.IDENTITY, layout.LATER if frame else 0, body)
+
+
+def pack_segment(number: int, data: bytes) -> bytes:
+    """The chunk of one segment."""
+    if number < layout.NUMBERED:
+        return pack_chunk(layout.SEGMENT, number, data)
+    return pack_chunk(layout.SEGMENT, layout.NUMBERED, varint(number) + data)

@@ -1,0 +1,69 @@
+"""Sampler: Euler steps of the rectified flow over windows that overlap, so that hours fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from avcc.diffusion.avdiff import MEL, AVDiff, Condition
+from avcc.diffusion.noise import gaussian
+from avcc.diffusion.schedule import times
+from avcc.stages import MOTION
+
+WINDOW, OVERLAP = 200, 40  # tokens: 8 s, of which 1.6 s are shared with the next window
+MEL_STREAM, MOTION_STREAM = 0, 1
+
+
+def plan(count: int) -> list[tuple[int, int]]:
+    """Windows (first, last) over ``count`` tokens; each shares ``OVERLAP`` with the next."""
+    out, a = [], 0
+    while True:
+        b = min(count, a + WINDOW)
+        out.append((a, b))
+        if b == count:
+            return out
+        a = b - OVERLAP
+
+
+def window_sample(
+    net: AVDiff, c: Condition, seed: int, first: int, steps: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """One window from noise: mel (T, 160) and motion (T, 20) in the condition's units."""
+    count, device = c.mel.shape[1], c.mel.device
+    x = torch.from_numpy(gaussian(seed, MEL_STREAM, first, count, MEL))[None].to(device)
+    y = torch.from_numpy(gaussian(seed, MOTION_STREAM, first, count, MOTION))[None].to(device)
+    levels = times(steps)
+    for now, after in zip(levels[:-1], levels[1:], strict=True):
+        t = torch.full((1,), float(now), device=device)
+        u, v = net(x, y, t, t, c)
+        x, y = x + (after - now) * u, y + (after - now) * v
+    return (c.mel + c.mel_off * x)[0], (c.motion + c.motion_off * y)[0]
+
+
+@torch.no_grad()
+def sample(
+    net: AVDiff,
+    condition: Callable[[int, int], Condition],
+    count: int,
+    seed: int,
+    steps: int,
+    progress: Callable[[float], None] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The whole clip: mel float32 (count, 160) and motion float32 (count, 20).
+
+    ``condition(a, b)`` gives the conditions of tokens a to b. In an overlap the windows are
+    cross-faded; both saw the same noise there, so they differ little.
+    """
+    mel, motion = np.zeros((count, MEL), np.float32), np.zeros((count, MOTION), np.float32)
+    for a, b in plan(count):
+        x, y = (v.float().cpu().numpy() for v in window_sample(net, condition(a, b), seed, a, steps))
+        fade = np.ones((b - a, 1), np.float32)
+        if a:
+            fade[:OVERLAP, 0] = (np.arange(OVERLAP) + 1) / (OVERLAP + 1)
+        mel[a:b] = mel[a:b] * (1 - fade) + x * fade
+        motion[a:b] = motion[a:b] * (1 - fade) + y * fade
+        if progress:
+            progress(b / count)
+    return mel, motion

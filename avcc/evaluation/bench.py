@@ -1,0 +1,157 @@
+"""Every coder over every clip at every rate, each through real bytes, with all metrics.
+
+``avcc`` goes through the public API alone. Clips are read to the canonical picture and sound first
+and cut there, without coding anything again, so that all coders get the same arrays; times are
+those of coding and decoding arrays, without reading the source's file.
+"""
+
+from __future__ import annotations
+
+import csv
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from avcc.errors import AvccError
+from avcc.evaluation import baselines, peers
+from avcc.evaluation.baselines import Coded
+from avcc.evaluation.picture import PictureMeter, face_meshes
+from avcc.evaluation.sound import Reference, SoundMeter
+from avcc.media.read import read
+from avcc.stages import FRAME_RATE, SAMPLES_PER_FRAME, Clip
+
+MEDIA = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".ogv"}
+PEERS = ("x264", "x265", "svtav1", "vp9")
+CODERS = ("avcc", "frozen", "warp", *PEERS)
+
+
+@dataclass
+class Source:
+    """One clip in memory, and what metrics and coders ask of it more than once."""
+
+    name: str
+    clip: Clip
+    frames: np.ndarray
+    reference: Reference | None
+
+    @cached_property
+    def mesh(self) -> np.ndarray:
+        """float32 (N, 478, 2), pixels."""
+        return face_meshes(self.frames)
+
+    @property
+    def seconds(self) -> float:
+        return len(self.frames) / float(FRAME_RATE)
+
+
+@dataclass
+class Row:
+    """One coder, clip and rate. ``values`` is empty and ``note`` says why where nothing came."""
+
+    clip: str
+    coder: str
+    asked: float  # bits a second
+    seconds: float
+    size: int = 0  # bytes
+    values: dict[str, float] = field(default_factory=dict)
+    note: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class Meter:
+    """Picture and sound metrics together."""
+
+    def __init__(self, folder: str | Path | None, skip: tuple[str, ...], stride: int) -> None:
+        self.picture, self.sound = PictureMeter(folder), SoundMeter(skip)
+        self.stride = stride
+        self.notes = self.picture.notes + self.sound.notes
+
+    def row(self, source: Source, coder: str, rate: float) -> Row:
+        """Code ``source`` and measure what comes back."""
+        row = Row(source.name, coder, rate, source.seconds)
+        try:
+            coded = coder_named(coder)(source, rate)
+        except AvccError as error:
+            row.note = f"{type(error).__name__}: {error}"
+            return row
+        if coded is None:
+            row.note = "cannot go this low"
+            return row
+        row.size, row.note = coded.size, coded.note
+        row.values["kbps"] = 8 * coded.size / source.seconds / 1000
+        row.values["frames_short"] = float(len(source.frames) - len(coded.frames))
+        mesh = source.mesh if "landmarks absent" not in " ".join(self.notes) else None
+        row.values |= self.picture.scores(source.frames, coded.frames, mesh, self.stride)
+        if source.reference is not None:
+            row.values |= self.sound.scores(source.reference, coded.audio)
+        row.values["encode_x"] = coded.encode_seconds / source.seconds
+        row.values["decode_x"] = coded.decode_seconds / source.seconds
+        return row
+
+
+def coder_named(name: str) -> Callable[[Source, float], Coded | None]:
+    """The coder as a function of a source and of bits a second."""
+    if name == "avcc":
+        return _avcc
+    if name == "frozen":
+        return lambda s, rate: baselines.frozen(s.frames, s.clip.audio, rate)
+    if name == "warp":
+        return lambda s, rate: baselines.warped(s.frames, s.clip.audio, rate, s.mesh)
+    if name in PEERS:
+        if not peers.available(name):
+            raise AvccError(f"this PyAV build has no encoder for {name}")
+        return lambda s, rate: baselines.peer(name, s.frames, s.clip.audio, rate)
+    raise AvccError(f"no coder is called {name!r}; there are {', '.join(CODERS)}")
+
+
+def _avcc(source: Source, rate: float) -> Coded:
+    import avcc
+
+    began = time.perf_counter()
+    data = avcc.encode(source.clip, bitrate=rate)
+    coded = time.perf_counter()
+    clip = avcc.decode(data)
+    frames = np.stack(list(clip.frames))
+    done = time.perf_counter()
+    return Coded(len(data), frames, clip.audio, coded - began, done - coded)
+
+
+def source_of(path: Path, seconds: float) -> Source:
+    """The clip at ``path``, its first ``seconds`` at most. Raises ``MediaError``."""
+    clip = read(path)
+    count = min(clip.count, max(1, round(seconds * float(FRAME_RATE))))
+    frames = np.stack(list(islice(iter(clip.frames), count)))
+    count = len(frames)
+    audio = None if clip.audio is None else clip.audio[: count * SAMPLES_PER_FRAME]
+    cut = Clip(frames, count, audio, clip.crop)
+    return Source(path.stem, cut, frames, None if audio is None else Reference(audio))
+
+
+def clip_paths(paths: Iterable[Path]) -> Iterator[Path]:
+    """Files as they are, and the media files in folders, by name."""
+    for path in paths:
+        if path.is_dir():
+            yield from sorted(p for p in path.rglob("*") if p.suffix.lower() in MEDIA)
+        else:
+            yield path
+
+
+def manifest_paths(manifest: Path, split: str) -> list[Path]:
+    """The files of one split of a manifest (CSV with the columns ``file`` and ``split``)."""
+    with manifest.open(newline="", encoding="utf-8") as file:
+        return [manifest.parent / r["file"] for r in csv.DictReader(file) if r["split"] == split]
+
+
+def spread(paths: list[Path], limit: int) -> list[Path]:
+    """At most ``limit`` of the paths, evenly spread, so that neighbours don't stand for all."""
+    if limit <= 0 or limit >= len(paths):
+        return paths
+    return [paths[i] for i in np.linspace(0, len(paths) - 1, limit).round().astype(int)]

@@ -1,0 +1,185 @@
+"""How near a decoded voice is to its source: heard quality, intelligibility, voice and words.
+
+Sound is float32 mono at 16 kHz in -1..1 throughout. Every metric comes from a package that may be
+absent; then the metric is absent and ``SoundMeter.notes`` says what to install (the ``eval``
+extra): PESQ wide band (``pesq``), STOI and ESTOI (``pystoi``), DNSMOS overall and P.808
+(``speechmos``, models in the wheel), speaker similarity (``resemblyzer``, model in the wheel) and
+word error rate (``pocketsphinx``, English recogniser in the wheel; against the words that it hears
+in the source, so it measures lost intelligibility and not recognition).
+"""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from avcc.stages import SAMPLE_RATE
+
+QUIET = 1e-3  # RMS below which a source counts as silent and isn't scored
+HOP = 16  # samples, 1 ms: the resolution of the alignment
+_PACKAGES = {  # metric: module, what to install
+    "pesq": ("pesq", "pesq==0.0.4"),
+    "stoi": ("pystoi", "pystoi==0.4.1"),
+    "dnsmos": ("speechmos.dnsmos", "speechmos==0.0.1.1 onnxruntime librosa requests"),
+    "speaker": ("resemblyzer", "--no-deps resemblyzer==0.1.4 webrtcvad-wheels, and librosa"),
+    "wer": ("pocketsphinx", "pocketsphinx==5.1.1"),
+}
+
+
+@dataclass
+class Reference:
+    """A source's sound with what is worth keeping between rates (voice, words)."""
+
+    audio: np.ndarray
+    kept: dict[str, Any] = field(default_factory=dict)
+
+
+class SoundMeter:
+    """All sound metrics at once; packages and models are loaded once, at the first use."""
+
+    def __init__(self, skip: tuple[str, ...] = ()) -> None:
+        """``skip``: metrics not wanted (``wer`` and ``speaker`` are the slow ones)."""
+        self._modules: dict[str, Any] = {}
+        self._models: dict[str, Any] = {}
+        notes = []
+        for metric, (module, install) in _PACKAGES.items():
+            if metric in skip:
+                continue
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    self._modules[metric] = importlib.import_module(module)
+            except Exception as error:  # a broken optional package is an absent one
+                notes.append(f"{metric} absent ({error}): pip install {install}")
+        self.notes = tuple(notes)
+
+    def scores(self, reference: Reference, decoded: np.ndarray | None) -> dict[str, float]:
+        """Every metric that can be had; empty where the source is silent or nothing was decoded.
+
+        ``lag_ms``: how much later than its source the decoded sound is (an A/V offset where the
+        pictures are in step); the other metrics are taken after removing it.
+        """
+        source = reference.audio
+        if decoded is None or len(source) < SAMPLE_RATE // 4 or _rms(source) < QUIET:
+            return {}
+        lag = lag_samples(source, decoded)
+        a, b = aligned(source, decoded, lag)
+        values = {"lag_ms": 1000 * lag / SAMPLE_RATE}
+        for metric in self._modules:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                values |= getattr(self, f"_{metric}")(reference, a, b)
+        return {name: float(value) for name, value in values.items() if np.isfinite(value)}
+
+    def _pesq(self, _: Reference, a: np.ndarray, b: np.ndarray) -> dict[str, float]:
+        try:
+            return {"pesq": self._modules["pesq"].pesq(SAMPLE_RATE, a, b, "wb")}
+        except Exception:  # its own errors: no utterance found, or too short
+            return {}
+
+    def _stoi(self, _: Reference, a: np.ndarray, b: np.ndarray) -> dict[str, float]:
+        stoi = self._modules["stoi"].stoi
+        if len(a) < SAMPLE_RATE // 2:
+            return {}
+        return {
+            "stoi": stoi(a, b, SAMPLE_RATE, extended=False),
+            "estoi": stoi(a, b, SAMPLE_RATE, extended=True),
+        }
+
+    def _dnsmos(self, reference: Reference, _: np.ndarray, b: np.ndarray) -> dict[str, float]:
+        def rated(audio: np.ndarray) -> dict[str, float]:
+            clipped = np.clip(audio, -1, 1)
+            found = self._modules["dnsmos"].run(clipped, sr=SAMPLE_RATE, return_df=False)
+            return {"dnsmos": found["ovrl_mos"], "p808": found["p808_mos"]}
+
+        of_source = _once(reference, "dnsmos", lambda: rated(reference.audio))
+        return rated(b) | {f"{name}_source": value for name, value in of_source.items()}
+
+    def _speaker(self, reference: Reference, _: np.ndarray, b: np.ndarray) -> dict[str, float]:
+        module = self._modules["speaker"]
+        if "speaker" not in self._models:
+            self._models["speaker"] = module.VoiceEncoder("cpu", verbose=False)
+
+        def voice(audio: np.ndarray) -> np.ndarray | None:
+            if _rms(audio) == 0:
+                return None
+            spoken = module.preprocess_wav(np.clip(audio, -1, 1).astype(np.float32))
+            return self._models["speaker"].embed_utterance(spoken) if len(spoken) > 4000 else None
+
+        of_source, of_decoded = _once(reference, "speaker", lambda: voice(reference.audio)), voice(b)
+        if of_source is None:
+            return {}
+        return {"speaker": 0.0 if of_decoded is None else float(of_source @ of_decoded)}
+
+    def _wer(self, reference: Reference, _: np.ndarray, b: np.ndarray) -> dict[str, float]:
+        said = _once(reference, "words", lambda: self._words(reference.audio))
+        return {"wer": word_error_rate(said, self._words(b))} if said else {}
+
+    def _words(self, audio: np.ndarray) -> list[str]:
+        """What the recogniser hears. A new decoder each time: it adapts to what it has heard."""
+        decoder = self._modules["wer"].Decoder(loglevel="FATAL")
+        pcm = (np.clip(audio, -1, 1) * 32767).astype(np.int16).tobytes()
+        decoder.start_utt()
+        decoder.process_raw(pcm, full_utt=True)
+        decoder.end_utt()
+        found = decoder.hyp()
+        return found.hypstr.split() if found else []
+
+
+def lag_samples(source: np.ndarray, decoded: np.ndarray, most_ms: int = 120) -> int:
+    """How many samples ``decoded`` is late, to 1 ms, by correlating log spectra band by band.
+
+    Spectra, because a vocoder doesn't keep the phase that a correlation of waveforms needs. 0 where
+    nothing correlates.
+    """
+    count = min(len(source), len(decoded))
+    if count < SAMPLE_RATE // 4:
+        return 0
+    a, b = (_log_bands(x[:count]) for x in (source, decoded))
+    size = 2 * len(a)
+    spectra = [np.fft.rfft(x - x.mean(0), size, axis=0) for x in (a, b)]
+    found = np.fft.irfft((spectra[1] * spectra[0].conj()).sum(1), size)
+    found = np.roll(found, most_ms)[: 2 * most_ms + 1]  # lags -most_ms .. most_ms
+    least = 0.02 * np.linalg.norm(a - a.mean(0)) * np.linalg.norm(b - b.mean(0))
+    return (int(found.argmax()) - most_ms) * HOP if found.max() > max(least, 1e-6) else 0
+
+
+def aligned(source: np.ndarray, decoded: np.ndarray, lag: int) -> tuple[np.ndarray, np.ndarray]:
+    """Both sounds with ``decoded`` moved ``lag`` samples earlier, cut to the common length."""
+    a, b = (source, decoded[lag:]) if lag >= 0 else (source[-lag:], decoded)
+    count = min(len(a), len(b))
+    return a[:count].astype(np.float32), b[:count].astype(np.float32)
+
+
+def word_error_rate(said: list[str], heard: list[str]) -> float:
+    """Substitutions, deletions and insertions over the number of words said."""
+    row = list(range(len(heard) + 1))
+    for i, word in enumerate(said, 1):
+        before, row[0] = row[0], i
+        for j, other in enumerate(heard, 1):
+            cost = min(row[j] + 1, row[j - 1] + 1, before + (word != other))
+            before, row[j] = row[j], cost
+    return row[-1] / max(1, len(said))
+
+
+def _log_bands(audio: np.ndarray, window: int = 400, bands: int = 16) -> np.ndarray:
+    """Log magnitudes in equal bands to 4 kHz, every ms: (samples,) -> (frames, bands)."""
+    padded = np.pad(audio.astype(np.float32), window // 2)
+    frames = np.lib.stride_tricks.sliding_window_view(padded, window)[::HOP]
+    spectrum = np.abs(np.fft.rfft(frames * np.hanning(window).astype(np.float32), axis=-1))
+    kept = spectrum[:, 2 : 2 + 6 * bands].reshape(len(spectrum), bands, 6).sum(-1)
+    return np.log(kept + 1e-3 * kept.mean() + 1e-9)
+
+
+def _once(reference: Reference, name: str, compute: Any) -> Any:
+    if name not in reference.kept:
+        reference.kept[name] = compute()
+    return reference.kept[name]
+
+
+def _rms(audio: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(np.square(audio, dtype=np.float64)))) if len(audio) else 0.0

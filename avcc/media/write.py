@@ -1,0 +1,209 @@
+"""A ``Clip`` as a file that any player opens: H.264 and AAC, or VP9 and Opus in WebM."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import BinaryIO
+
+import av
+import numpy as np
+from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
+from av.container import OutputContainer
+from av.video.frame import VideoFrame
+from av.video.reformatter import ColorRange, Colorspace, Interpolation
+from av.video.stream import VideoStream
+
+from avcc.errors import MediaError
+from avcc.media.safe import temporary
+from avcc.stages import FRAME_RATE, SAMPLE_RATE, SAMPLES_PER_FRAME, SIDE, Clip
+
+COMMENT = "Synthetic: decoded by avcc from a generative face video stream"
+PIECE = 320  # samples handed to the sound encoder at a time, 20 ms
+TAG_BT709 = 1  # of matrix, primaries and transfer alike
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What a file name's extension stands for."""
+
+    container: str
+    video: str = "libx264"
+    audio: str = "aac"
+    rate: int = 96_000  # bits a second of the sound; AAC at 16 kHz allows no more
+    options: dict[str, str] = field(default_factory=dict)  # of the muxer
+    coding: dict[str, str] = field(
+        default_factory=lambda: {"crf": "16", "preset": "veryfast", "tune": "film"}
+    )
+
+
+_VP9 = {"crf": "20", "b": "0", "deadline": "good", "cpu-used": "4", "row-mt": "0"}
+# Moving the index to the front lets a browser start before it has the whole file.
+_FRONT = {"movflags": "+faststart"}
+# A pipe can't go back to write an index: pieces of a second or so, each with its own. The first
+# header waits for the first samples, else it couldn't say how many of them are the sound
+# encoder's run-up, and the voice would be 64 ms late.
+_PIECES = {"movflags": "+frag_keyframe+empty_moov+delay_moov+default_base_moof"}
+KINDS = {
+    ".mp4": _Kind("mp4", options=_FRONT),
+    ".m4v": _Kind("mp4", options=_FRONT),
+    ".mov": _Kind("mov", options=_FRONT),
+    ".mkv": _Kind("matroska", audio="libopus", rate=48_000),
+    ".webm": _Kind("webm", video="libvpx-vp9", audio="libopus", rate=48_000, coding=_VP9),
+}
+
+
+def write(
+    target: str | Path | BinaryIO,
+    clip: Clip,
+    *,
+    title: str | None = None,
+    progress: Callable[[float], None] | None = None,
+    overwrite: bool = True,
+) -> None:
+    """Write ``clip`` at 25 frames a second and 16 kHz mono; frames are taken one by one.
+
+    A path's extension chooses the container (mp4, m4v, mov, mkv, webm); the file appears whole,
+    under its name, when all is done, and not at all if anything fails. A binary stream gets MP4,
+    in fragments where it can't seek, and stays open. The same clip gives the same bytes on the
+    same machine. ``progress`` hears the share done, 0 to 1.
+
+    Raises ``MediaError``: an extension that isn't known, or a clip with no frames or with frames
+    of a wrong shape; ``AvccError``: the path can't be written. What the clip's frames or a
+    stream raise goes through.
+    """
+    if isinstance(target, (str, Path)):
+        kind = KINDS.get(Path(target).suffix.lower())
+        if kind is None:
+            known = ", ".join(sorted(KINDS))
+            raise MediaError(f"{target}: the name must end in one of {known}")
+        with (
+            temporary(target, overwrite=overwrite) as path,
+            av.open(str(path), "w", format=kind.container, options=_muxing(kind)) as out,
+        ):
+            _encode(out, kind, clip, title, progress)
+        return
+    seekable = isinstance(target, io.BytesIO) or _seekable(target)
+    kind = _Kind("mp4", options={} if seekable else _PIECES)
+    with av.open(_Open(target), "w", format="mp4", options=_muxing(kind)) as out:
+        _encode(out, kind, clip, title, progress)
+    target.flush()
+
+
+def _muxing(kind: _Kind) -> dict[str, str]:
+    # Bit-exact: no version strings, no time of creation, the same random identifiers each time.
+    return {"fflags": "+bitexact", **kind.options}
+
+
+def _encode(
+    out: OutputContainer,
+    kind: _Kind,
+    clip: Clip,
+    title: str | None,
+    progress: Callable[[float], None] | None,
+) -> None:
+    out.metadata["comment"] = COMMENT
+    out.metadata["title"] = title or "avcc"
+    video = _video_stream(out, kind)
+    audio = _audio_stream(out, kind) if clip.audio is not None else None
+    sound = _pieces(clip.audio, clip.count) if clip.audio is not None else iter(())
+    done = 0
+    for picture in clip.frames:
+        if done == clip.count:
+            break
+        for packet in video.encode(_frame(picture, done)):
+            out.mux(packet)
+        done += 1
+        # The sound goes along in step, so that a player, or a pipe, needn't wait for it.
+        while audio is not None and (piece := next(sound, None)) is not None:
+            for sound_packet in audio.encode(piece):
+                out.mux(sound_packet)
+            if (piece.pts or 0) + piece.samples >= done * SAMPLES_PER_FRAME:
+                break
+        if progress is not None:
+            progress(done / max(1, clip.count))
+    if not done:
+        raise MediaError("there are no pictures to write")
+    for stream in (video, audio):
+        for packet in stream.encode(None) if stream is not None else ():
+            out.mux(packet)
+
+
+def _video_stream(out: OutputContainer, kind: _Kind) -> VideoStream:
+    stream = out.add_stream(kind.video, rate=FRAME_RATE, options=dict(kind.coding))
+    assert isinstance(stream, VideoStream)
+    stream.width = stream.height = SIDE
+    stream.pix_fmt = "yuv420p"
+    context = stream.codec_context
+    context.gop_size = 50
+    # A count of threads that doesn't follow the machine: x264's bits depend on it.
+    context.thread_count = 2
+    context.flags |= 1 << 23  # AV_CODEC_FLAG_BITEXACT
+    context.color_range = int(ColorRange.MPEG)
+    context.colorspace = context.color_primaries = context.color_trc = TAG_BT709
+    return stream
+
+
+def _audio_stream(out: OutputContainer, kind: _Kind) -> AudioStream:
+    stream = out.add_stream(kind.audio, rate=SAMPLE_RATE, layout="mono")
+    assert isinstance(stream, AudioStream)
+    stream.codec_context.bit_rate = kind.rate
+    stream.codec_context.flags |= 1 << 23
+    return stream
+
+
+def _frame(picture: np.ndarray, index: int) -> VideoFrame:
+    picture = np.asarray(picture)
+    if picture.shape != (SIDE, SIDE, 3) or picture.dtype != np.uint8:
+        raise MediaError(f"picture {index} isn't uint8 of shape ({SIDE}, {SIDE}, 3)")
+    rgb = VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+    frame = rgb.reformat(
+        format="yuv420p",
+        dst_colorspace=Colorspace.ITU709,
+        dst_color_range=ColorRange.MPEG,
+        interpolation=Interpolation.BICUBIC
+        | Interpolation.ACCURATE_RND
+        | Interpolation.FULL_CHR_H_INP
+        | Interpolation.BITEXACT,
+        threads=1,
+    )
+    frame.pts = index
+    frame.time_base = 1 / FRAME_RATE
+    return frame
+
+
+def _pieces(audio: np.ndarray, count: int) -> Iterator[AudioFrame]:
+    """The sound in pieces of 20 ms, cut where the last picture ends."""
+    values = np.asarray(audio, np.float32).reshape(-1)[: count * SAMPLES_PER_FRAME]
+    values = np.clip(np.nan_to_num(values), -1, 1)
+    for at in range(0, len(values), PIECE):
+        piece = np.ascontiguousarray(values[at : at + PIECE])
+        frame = AudioFrame.from_ndarray(piece.reshape(1, -1), format="fltp", layout="mono")
+        frame.sample_rate = SAMPLE_RATE
+        frame.pts = at
+        frame.time_base = Fraction(1, SAMPLE_RATE)
+        yield frame
+
+
+def _seekable(target: BinaryIO) -> bool:
+    try:
+        return target.seekable()
+    except AttributeError:
+        return False
+
+
+class _Open:
+    """A stream as PyAV sees it, which closing the container must not close."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self.write = stream.write
+        if _seekable(stream):
+            self.seek, self.tell = stream.seek, stream.tell
+
+    def writable(self) -> bool:
+        return True

@@ -1,0 +1,137 @@
+"""Renderer: decoded key frame + meshes -> pictures. Warp by the mesh, refine by a network.
+
+Work that depends on the key frame alone (its features, and its restoration from coding damage) is
+done once; what remains for each frame is about 1.5 G multiply-adds, mostly at 128x128 and below.
+After LIA and FOMM (Siarohin et al. 2019) in outline: flow + occlusion, warped features, decoder.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from avcc.render.warp import grid, mesh_flow, part_maps, warp
+from avcc.stages import MOTION
+
+
+class Residual(nn.Module):
+    """Two 3x3 convolutions around a skip, with channel gains from the motion code if given."""
+
+    def __init__(self, width: int, film: int = 0) -> None:
+        super().__init__()
+        self.a = nn.Conv2d(width, width, 3, padding=1)
+        self.b = nn.Conv2d(width, width, 3, padding=1)
+        self.film = nn.Linear(film, 2 * width) if film else None
+        nn.init.zeros_(self.b.weight)
+        nn.init.zeros_(self.b.bias)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor, code: Tensor | None = None) -> Tensor:
+        y = self.a(F.silu(x))
+        if self.film is not None and code is not None:
+            gain, shift = self.film(code)[:, :, None, None].chunk(2, 1)
+            y = y * (1 + gain) + shift
+        return x + self.b(F.silu(y))
+
+
+@dataclass(frozen=True)
+class KeyFeatures:
+    """What the key frame gives once: the restored picture and its features at three sizes."""
+
+    picture: Tensor  # B, 3, 256, 256 in -1..1
+    mesh: Tensor  # B, 478, 2
+    large: Tensor  # B, 32, 128, 128
+    middle: Tensor  # B, 64, 64, 64
+    small: Tensor  # B, 128, 32, 32
+
+    def expand(self, count: int) -> KeyFeatures:
+        """One key frame for ``count`` frames, without copying."""
+        parts = (self.picture, self.mesh, self.large, self.middle, self.small)
+        return KeyFeatures(*(p.expand(count, *p.shape[1:]) for p in parts))
+
+    def repeat(self, times: int) -> KeyFeatures:
+        """Each key frame of the batch ``times`` times in a row."""
+        parts = (self.picture, self.mesh, self.large, self.middle, self.small)
+        return KeyFeatures(*(p.repeat_interleave(times, 0) for p in parts))
+
+
+class Renderer(nn.Module):
+    """``key`` once, then ``forward`` for any number of frames."""
+
+    def __init__(self, code: int = 64) -> None:
+        super().__init__()
+        self.entry = nn.Conv2d(12, 32, 3, padding=1)
+        self.large = nn.Sequential(Residual(32), Residual(32))
+        self.to_middle = nn.Conv2d(32, 64, 4, 2, 1)
+        self.middle = nn.Sequential(Residual(64), Residual(64))
+        self.to_small = nn.Conv2d(64, 128, 4, 2, 1)
+        self.small = nn.Sequential(Residual(128), Residual(128), Residual(128))
+        self.restore_small = nn.Conv2d(128, 64, 1)
+        self.restore_middle = nn.Sequential(Residual(64), nn.Conv2d(64, 32, 1))
+        self.restore_large = nn.Sequential(Residual(32), nn.SiLU(), nn.Conv2d(32, 12, 3, padding=1))
+
+        self.code = nn.Sequential(nn.Linear(MOTION, code), nn.SiLU(), nn.Linear(code, code))
+        self.look = nn.Conv2d(64 + 3 + 2 + 4, 48, 3, padding=1)
+        self.shrink = nn.Conv2d(48, 96, 3, 2, 1)
+        self.think = Residual(96, code)
+        self.flow = nn.Conv2d(96, 3, 3, padding=1)
+
+        self.join = nn.Conv2d(96, 128, 1)
+        self.deep = nn.Conv2d(128, 128, 3, padding=1)
+        self.deeper = Residual(128, code)
+        self.up_middle = nn.Conv2d(128, 64, 1)
+        self.at_middle = Residual(64, code)
+        self.up_large = nn.Conv2d(64, 32, 1)
+        self.at_large = Residual(32, code)
+        self.exit = nn.Conv2d(32, 12, 3, padding=1)
+        for last in (self.restore_large[-1], self.flow, self.exit):
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
+
+    def key(self, picture: Tensor, mesh: Tensor) -> KeyFeatures:
+        """Decoded key frame (B, 3, 256, 256) in -1..1 and its mesh (B, 478, 2)."""
+        large = self.large(self.entry(F.pixel_unshuffle(picture, 2)))
+        middle = self.middle(self.to_middle(large))
+        small = self.small(self.to_small(middle))
+        x = _double(self.restore_small(small)) + middle
+        x = _double(self.restore_middle(x)) + large
+        restored = picture + F.pixel_shuffle(self.restore_large(x), 2)
+        return KeyFeatures(restored, mesh, large, middle, small)
+
+    def forward(self, key: KeyFeatures, mesh: Tensor, motion: Tensor) -> Tensor:
+        """Meshes (B, 478, 2) and motion codes (B, 20) -> pictures (B, 3, 256, 256) in -1..1."""
+        with torch.autocast(mesh.device.type, enabled=False):
+            spline = mesh_flow(mesh.float(), key.mesh.float())
+            maps = part_maps(mesh.float())
+        code = self.code(motion / 4)
+        still = warp(key.picture, spline)
+        seen = torch.cat(
+            [
+                warp(key.middle, spline),
+                F.interpolate(still, (64, 64), mode="area"),
+                (spline - grid(64, spline.device)).permute(0, 3, 1, 2) * 4,
+                maps,
+            ],
+            1,
+        )
+        x = self.think(self.shrink(F.silu(self.look(seen))), code)
+        change = self.flow(F.silu(x)).float()
+        fine = F.interpolate(change[:, :2], (64, 64), mode="bilinear", align_corners=False)
+        flow = spline + fine.permute(0, 2, 3, 1) * 0.2
+        open_ = torch.sigmoid(change[:, 2:] + 3)
+
+        y = warp(key.small, flow) * open_ + self.join(x)
+        y = self.deeper(self.deep(F.silu(y)), code)
+        open_ = F.interpolate(open_, (64, 64), mode="bilinear", align_corners=False)
+        y = _double(self.up_middle(y)) + warp(key.middle, flow) * open_
+        y = self.at_middle(y, code)
+        open_ = F.interpolate(open_, (128, 128), mode="bilinear", align_corners=False)
+        y = _double(self.up_large(y)) + warp(key.large, flow) * open_
+        y = self.at_large(y, code)
+        return warp(key.picture, flow).float() + F.pixel_shuffle(self.exit(F.silu(y)), 2).float()
+
+
+def _double(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)

@@ -1,0 +1,93 @@
+"""Dense flow from face meshes: a thin-plate spline through mesh points, the border pinned.
+
+The spline needs no training and is right on the face (Bookstein 1989); the renderer's network
+learns a residual on top of it for what a mesh doesn't know: hair, shoulders, background.
+Coordinates are those of ``grid_sample``: -1..1, x first, pixel corners at -1 and 1.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from avcc.mesh import EYES, INNER_LIPS, INSIDE, LIPS, OVAL
+
+# Half of each ring is enough: the spline is smooth between them, and the solve is cubic in points.
+CONTROL = (*OVAL[::2], *INSIDE, *LIPS[:20:2], *INNER_LIPS[::2], *EYES[::2])
+STIFF = 1e-3  # closed lips put two targets on one place: without it the system is singular
+
+
+def border(per_side: int = 4) -> Tensor:
+    """Points on the picture's edge that stay where they are, float32 (4 * per_side, 2)."""
+    s = torch.linspace(-1, 1, per_side + 1)[:-1]
+    one = torch.ones_like(s)
+    sides = [(s, -one), (one, s), (-s, one), (-one, -s)]
+    return torch.cat([torch.stack(p, -1) for p in sides]) * 1.02
+
+
+def _kernel(a: Tensor, b: Tensor) -> Tensor:
+    square = (a[:, :, None] - b[:, None]).square().sum(-1)
+    return square * torch.log(square + 1e-6)
+
+
+def grid(size: int, device: torch.device | str = "cpu") -> Tensor:
+    """Pixel centres of a size x size picture, float32 (size, size, 2)."""
+    s = (torch.arange(size, device=device) + 0.5) * 2 / size - 1
+    y, x = torch.meshgrid(s, s, indexing="ij")
+    return torch.stack([x, y], -1)
+
+
+def mesh_flow(target: Tensor, key: Tensor, size: int = 64) -> Tensor:
+    """Where in the key frame each pixel of the target frame comes from.
+
+    ``target``, ``key``: meshes (B, 478, 2) in units of the side, 0..1. Returns float32
+    (B, size, size, 2), sampling positions in the key frame, -1..1.
+    """
+    chosen = torch.tensor(CONTROL, device=target.device)
+    pins = border().to(target.device).expand(len(target), -1, -1)
+    to = torch.cat([target[:, chosen] * 2 - 1, pins], 1)
+    come = torch.cat([key[:, chosen] * 2 - 1, pins], 1)
+    n = to.shape[1]
+    affine = torch.cat([torch.ones_like(to[..., :1]), to], -1)
+    left = torch.zeros(len(to), n + 3, n + 3, device=to.device)
+    left[:, :n, :n] = _kernel(to, to) + STIFF * torch.eye(n, device=to.device)
+    left[:, :n, n:] = affine
+    left[:, n:, :n] = affine.transpose(1, 2)
+    right = torch.zeros(len(to), n + 3, 2, device=to.device)
+    right[:, :n] = come - to  # displacement: far from every point the spline keeps still
+    weight = torch.linalg.solve(left, right)
+    place = grid(size, to.device).reshape(1, -1, 2).expand(len(to), -1, -1)
+    basis = torch.cat([_kernel(place, to), torch.ones_like(place[..., :1]), place], -1)
+    return (place + basis @ weight).view(-1, size, size, 2)
+
+
+def resize_flow(flow: Tensor, size: int) -> Tensor:
+    """Flow (B, s, s, 2) -> (B, size, size, 2): positions interpolate like any picture."""
+    if flow.shape[1] == size:
+        return flow
+    # displacement, not position, is interpolated: the border would otherwise be clamped inwards
+    moved = (flow - grid(flow.shape[1], flow.device)).permute(0, 3, 1, 2)
+    moved = F.interpolate(moved, (size, size), mode="bilinear", align_corners=False)
+    return moved.permute(0, 2, 3, 1) + grid(size, flow.device)
+
+
+def warp(picture: Tensor, flow: Tensor) -> Tensor:
+    """Picture or features (B, C, S, S) sampled at flow (B, s, s, 2), resized to S."""
+    positions = resize_flow(flow, picture.shape[-1]).to(picture.dtype)
+    return F.grid_sample(picture, positions, padding_mode="border", align_corners=False)
+
+
+def part_maps(mesh: Tensor, size: int = 64) -> Tensor:
+    """Soft maps of inner lips, outer lips, eyes and irises, float32 (B, 4, size, size) in 0..1."""
+    place = (grid(size, mesh.device) + 1) / 2
+    rings = (INNER_LIPS, LIPS[:20], EYES, (468, 473))
+    maps = []
+    for ring in rings:
+        points = mesh[:, list(ring)]
+        x = (place[0, :, 0] - points[..., :1]).square()  # B, P, size
+        y = (place[:, 0, 1] - points[..., 1:]).square()
+        spread = 2 * (1.2 / 64) ** 2
+        peaks = (-y / spread).exp()[..., :, None] * (-x / spread).exp()[..., None, :]
+        maps.append(peaks.amax(1))
+    return torch.stack(maps, 1)

@@ -1,0 +1,167 @@
+"""The dataclasses that flow through the codec, one a stage (docs/design.md, "One clip's journey").
+
+``media.read -> Clip -> analysis -> Features -> quantise -> Symbols -> entropy -> Stream`` on the
+way in, and the same names backwards, with ``Latents`` between diffusion and renderer, on the way
+out. No torch here: ``info`` and the container import this file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+import numpy as np
+
+SIDE = 256  # pixels, the canonical picture is SIDE x SIDE RGB
+FRAME_RATE = Fraction(25)
+SAMPLE_RATE = 16_000
+SAMPLES_PER_FRAME = 640  # 16,000 / 25: one frame, one token of each branch
+SEGMENT_FRAMES = 100  # 4 s: each segment decodes on its own
+
+MOTION = 20  # coefficients of a motion code
+SHAPE = 24  # coefficients of a face's shape
+BANDS = 80  # of the log-mel spectrogram, two frames of which make a token
+LATENT = 32  # numbers in an acoustic latent
+VOICE = 24  # numbers in a voice code, beside the gain
+TOKENS = 1024  # semantic tokens that sound
+SILENT, UNSENT = TOKENS, TOKENS + 1  # the token of silence; at the decoder: nothing was sent
+
+
+@dataclass(frozen=True)
+class Crop:
+    """Where the canonical picture lies in the source, in source pixels after rotation."""
+
+    x: int  # left edge; may be negative (the source is extended by its border pixels)
+    y: int
+    side: int
+    width: int  # of the whole source picture
+    height: int
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Canonical picture and sound.
+
+    ``frames``: any iterable of uint8 (256, 256, 3) RGB arrays that can be iterated more than once
+    (an array (N, 256, 256, 3), or a lazy reader that decodes anew: long clips never stand in
+    memory whole). ``count`` frames at 25 a second. ``audio``: float32 (samples,), 16 kHz mono in
+    -1..1, or ``None`` where the source has no sound; it starts with the first frame.
+    """
+
+    frames: Iterable[np.ndarray]
+    count: int
+    audio: np.ndarray | None
+    crop: Crop | None = None
+
+    @property
+    def duration(self) -> Fraction:
+        """Seconds, counted in whole frames."""
+        return Fraction(self.count) / FRAME_RATE
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """What the encoder chose to send; every field is a small integer that the head carries."""
+
+    motion_stride: int  # one motion code every so many frames; 0: no motion sent
+    motion_step: int  # index into the codebook's quantiser steps
+    acoustic_layers: int  # residual layers a token, 0 to n
+    semantic: bool = True  # False: no voice at all is sent
+
+
+@dataclass(frozen=True)
+class Identity:
+    """The identity code C_id: how the person looks, and how the voice sounds.
+
+    ``picture``: AV1 intra picture as bare OBUs of ``side`` x ``side`` pixels. ``shape``: int64
+    (M,), quantised mesh of the key frame. ``voice``: int64 (V,), quantised voice code, empty where
+    there is no sound. ``frame``: which frame of the clip the picture shows.
+    """
+
+    picture: bytes
+    side: int
+    shape: np.ndarray
+    voice: np.ndarray
+    frame: int = 0
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Symbols of at most ``SEGMENT_FRAMES`` frames; decodes without any other segment.
+
+    ``motion``: int64 (ceil(frames / stride), K), quantiser indices (not differences) of the frames
+    0, stride, 2 * stride... of the segment; (0, K) where none are sent. ``semantic``: int64
+    (frames,), values below ``semantic_size``, the highest of which means silence; (0,) where no
+    voice is sent. ``acoustic``: int64 (frames, layers); rows under silence are zero and cost nothing.
+    """
+
+    frames: int
+    motion: np.ndarray
+    semantic: np.ndarray
+    acoustic: np.ndarray
+
+
+@dataclass(frozen=True)
+class Head:
+    """The fixed binary head of a file (docs/format.md)."""
+
+    model: bytes  # 4 bytes: the start of the SHA-256 of the codebook file
+    rate: Fraction  # frames a second
+    frames: int
+    samples: int  # of sound, 0 for none
+    crop: Crop | None
+    seed: int  # 16 bits, of the decoder's noise
+    point: OperatingPoint
+
+
+@dataclass(frozen=True)
+class Symbols:
+    """Everything that is sent, as integers. ``None`` in ``segments``: lost, to be concealed."""
+
+    head: Head
+    identities: tuple[Identity, ...]
+    segments: tuple[Segment | None, ...]
+
+
+@dataclass(frozen=True)
+class Stream:
+    """The coded payloads, before they are framed into chunks: bytes and nothing else.
+
+    ``identities``: (frame, side, code of shape and voice, picture). ``segments``: payload, or
+    ``None`` where the bytes were damaged. ``damage``: sentences for a person, empty if all is well.
+    """
+
+    head: Head
+    identities: tuple[tuple[int, int, bytes, bytes], ...]
+    segments: tuple[bytes | None, ...]
+    damage: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True)
+class Features:
+    """The continuous side of ``Symbols``: from analysis at the encoder, dequantised at the decoder.
+
+    ``picture``: uint8 (256, 256, 3), the key frame (decoded, at the decoder). ``mesh``: float32
+    (478, 2), its face-mesh points in units of the side. ``motion``: float32 (N, K), coefficients
+    relative to the key frame; rows of NaN were not sent. ``semantic``: at the encoder float32
+    (N, D) features of the AudioMAE, at the decoder int64 (N,) tokens, -1 where not sent.
+    ``acoustic``: float32 (N, A), latents, zero where not sent. ``silent``: bool (N,). ``voice``:
+    float32 (V,).
+    """
+
+    picture: np.ndarray
+    mesh: np.ndarray
+    motion: np.ndarray
+    semantic: np.ndarray
+    acoustic: np.ndarray
+    silent: np.ndarray
+    voice: np.ndarray
+
+
+@dataclass(frozen=True)
+class Latents:
+    """What AVDiff gives: ``motion`` float32 (N, K), ``mel`` float32 (2 N, 80) log-mel frames."""
+
+    motion: np.ndarray
+    mel: np.ndarray | None

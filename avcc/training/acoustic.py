@@ -1,0 +1,153 @@
+"""Stage ``acoustic``: acoustic latents, their residual codebooks, the voice code, the estimator."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from avcc.analysis.acoustic import AcousticEncoder, VoiceEncoder
+from avcc.analysis.mel import LogMel
+from avcc.diffusion.estimate import Estimator
+from avcc.quantise.scalar import VOICE_LEVELS
+from avcc.stages import LATENT, SILENT, UNSENT
+from avcc.training.loop import Options, Stage
+from avcc.training.tokens import spoken
+
+FRAMES = 100
+LAYERS, CODES = 6, 256
+
+
+def voice_levels(code: Tensor) -> Tensor:
+    """Voice code in -1..1 -> int64 levels 0..7 (finite scalar quantisation, Mentzer et al. 2023)."""
+    return ((code + 1) / 2 * (VOICE_LEVELS - 1)).round().long().clamp(0, VOICE_LEVELS - 1)
+
+
+def voice_values(levels: Tensor) -> Tensor:
+    """The way back: levels -> float32 in -1..1."""
+    return levels.float() / (VOICE_LEVELS - 1) * 2 - 1
+
+
+class Residuals(nn.Module):
+    """Residual codebooks learned by moving averages, with unused codes restarted (EnCodec)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("books", torch.randn(LAYERS, CODES, LATENT) * 0.1)
+        self.register_buffer("size", torch.ones(LAYERS, CODES))
+        self.register_buffer("total", torch.zeros(LAYERS, CODES, LATENT))
+        self.register_buffer("ready", torch.zeros(()))
+        self.books: Tensor
+        self.size: Tensor
+        self.total: Tensor
+        self.ready: Tensor
+
+    def forward(self, latent: Tensor, layers: Tensor, heard: Tensor) -> tuple[Tensor, Tensor]:
+        """Latents (B, T, 32), layers a sample (B,), sounding (B, T) -> quantised, commitment loss."""
+        left, out = latent.detach(), torch.zeros_like(latent)
+        loss = latent.new_zeros(())
+        for i in range(LAYERS):
+            rows = left[heard]
+            if self.training and self.ready < LAYERS and i == int(self.ready):
+                self._start(i, rows)
+            with torch.no_grad():
+                book = self.books[i]
+                flat = left.reshape(-1, LATENT)
+                which = (flat @ book.T - 0.5 * book.square().sum(1)).argmax(1)
+                which = which.view(left.shape[:2])
+                picked = book[which]
+            used = (layers > i)[:, None] & heard
+            if self.training:
+                self._learn(i, rows, which[heard])
+            loss = loss + ((latent - out - picked).square() * used[..., None]).mean()
+            out = out + picked * used[..., None]
+            left = left - picked
+        straight = latent * ((layers > 0)[:, None] & heard)[..., None]
+        return straight + (out - straight).detach(), loss
+
+    @torch.no_grad()
+    def _start(self, i: int, rows: Tensor) -> None:
+        if len(rows) < CODES:
+            return
+        chosen = rows[torch.randperm(len(rows))[:CODES]]
+        self.books[i], self.total[i] = chosen, chosen
+        self.size[i] = 1
+        self.ready += 1
+
+    @torch.no_grad()
+    def _learn(self, i: int, rows: Tensor, which: Tensor) -> None:
+        count = torch.bincount(which, minlength=CODES).float()
+        total = torch.zeros(CODES, LATENT).index_add_(0, which, rows)
+        self.size[i].mul_(0.99).add_(count, alpha=0.01)
+        self.total[i].mul_(0.99).add_(total, alpha=0.01)
+        self.books[i] = self.total[i] / self.size[i].clamp(min=1e-3)[:, None]
+        dead = (self.size[i] < 0.05).nonzero()[:, 0]
+        if len(dead) and len(rows) > len(dead):
+            fresh = rows[torch.randperm(len(rows))[: len(dead)]]
+            self.books[i, dead], self.total[i, dead] = fresh, fresh
+            self.size[i, dead] = 1
+
+
+class AcousticStage(Stage):
+    """Mel distance of the estimator under every number of layers, with tokens sometimes left out."""
+
+    name = "acoustic"
+    batch = 32
+
+    def __init__(self, options: Options) -> None:
+        super().__init__(options)
+        torch.manual_seed(options.seed)
+        self.nets["encoder"] = AcousticEncoder()
+        self.nets["voice"] = VoiceEncoder()
+        self.nets["estimator"] = Estimator()
+        self.nets["residuals"] = Residuals()
+        self.optims["all"] = self.adam(self.nets, 1e-3)
+        self.rng = np.random.default_rng(options.seed)
+        self.mel = LogMel()
+        self.train = spoken(options.cache, options.work, "train", options.tier)
+        self.held = spoken(options.cache, options.work, "val").batch(
+            np.random.default_rng(1), 64, FRAMES
+        )
+
+    def _error(
+        self, nets: nn.ModuleDict, wave: Tensor, token: Tensor, layers: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Mean absolute mel error of each sample (B,), and the commitment loss."""
+        mel, heard = self.mel(wave), token != SILENT
+        with self.autocast():
+            latent = nets["encoder"](mel).float()
+            voice = nets["voice"](mel, heard & (token != UNSENT)).float()
+        rounded = voice_values(voice_levels(voice))
+        voice = voice + (rounded - voice).detach()
+        acoustic, commitment = nets["residuals"](latent, layers, heard)
+        with self.autocast():
+            guess = nets["estimator"](token, acoustic, voice).float()
+        return (guess - mel).abs().mean((1, 2)), commitment
+
+    def step(self, i: int) -> dict[str, float]:
+        wave, token = self.train.batch(self.rng, self.batch, FRAMES)
+        layers = torch.from_numpy(self.rng.integers(0, LAYERS + 1, self.batch))
+        unsent = torch.from_numpy(self.rng.random(self.batch) < 0.1)[:, None] & (token != SILENT)
+        token = token.masked_fill(unsent, UNSENT)
+        error, commitment = self._error(self.nets, wave, token, layers)
+        loss = error.mean() + 0.25 * commitment
+        self.optims["all"].zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.nets.parameters(), 1.0)
+        self.optims["all"].step()
+        return {"mel": error.mean().item(), "commit": commitment.item()}
+
+    def validate(self, nets: nn.ModuleDict) -> dict[str, float]:
+        wave, token = self.held
+        out = {}
+        for n in (0, 1, 2, 4, 6):
+            error, _ = self._error(nets, wave, token, torch.full((len(wave),), n))
+            out[f"mel{n}"] = float(error.mean())
+        return {"score": sum(out.values()) / len(out)} | out
+
+    def export(self, nets: nn.ModuleDict) -> dict[str, Tensor]:
+        return {
+            f"{k}.{n}": v
+            for k in ("encoder", "voice", "estimator")
+            for n, v in nets[k].state_dict().items()
+        } | {"books": nets["residuals"].books}

@@ -1,0 +1,260 @@
+"""Stage ``avdiff``: truth of both modalities from what some operating point would have sent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from avcc.analysis.acoustic import AcousticEncoder, VoiceEncoder
+from avcc.analysis.mel import LogMel
+from avcc.analysis.motion import MotionBank, ShapeBank
+from avcc.analysis.speech import LEVEL, active_level
+from avcc.diffusion.avdiff import MEL, AVDiff, Condition
+from avcc.diffusion.estimate import Estimator
+from avcc.diffusion.schedule import MEL_UNSENT, between, mel_off
+from avcc.quantise.codebook import nearest
+from avcc.quantise.scalar import SHAPE_STEPS, STEPS, rounded
+from avcc.layers import halve
+from avcc.stages import MOTION, SILENT, UNSENT
+from avcc.training.acoustic import LAYERS, Residuals, voice_levels, voice_values
+from avcc.training.data import part
+from avcc.training.export import restore
+from avcc.training.loop import Options, Stage
+from avcc.training.semantic import features_of, load_mae
+from avcc.training.tokens import spoken
+
+FRAMES = 100
+STRIDES = (1, 2, 3, 5, 12)
+
+
+@dataclass(frozen=True)
+class Talk:
+    """One clip: mesh (T, 478, 2) with NaN gaps or None, waveform (640 T,) or None, tokens (T,)."""
+
+    mesh: np.ndarray | None
+    wave: np.ndarray | None
+    tokens: np.ndarray | None
+
+
+@torch.no_grad()
+def talks(cache: Path, work: Path, split: str, tier: str) -> list[Talk]:
+    """Every clip of a split with picture and, where there is one, voice; tokens are kept in a file."""
+    centroids = np.load(work / "centroids.npy")
+    saved = work / f"talks_{split}_{tier}.npz"
+    known = dict(np.load(saved)) if saved.exists() else {}
+    mae, mel = load_mae(work), LogMel()
+    out = []
+    for size in ("hi", "lo"):
+        clips = part(cache, f"{size}_{split}", tier)
+        for row in clips.index:
+            mesh = clips.mesh[row["start"] : row["start"] + row["frames"]]
+            if np.isnan(mesh[:, 0, 0]).mean() > 0.3:
+                continue
+            wave = clips.voice(row)
+            level = active_level(wave)
+            if not row["sound"] or level < 1e-4:
+                out.append(Talk(mesh, None, None))
+                continue
+            wave = wave * (LEVEL / level)
+            if row["file"] not in known:
+                features, silent = features_of(wave, mae, mel)
+                known[row["file"]] = np.where(silent, SILENT, nearest(features, centroids))
+            out.append(Talk(mesh, wave, known[row["file"]]))
+    np.savez(saved, **known)
+    return out
+
+
+class AVDiffStage(Stage):
+    """Rectified-flow matching with a random operating point, random gaps and absent modalities."""
+
+    name = "avdiff"
+    batch = 24
+    cross = True
+
+    def __init__(self, options: Options) -> None:
+        super().__init__(options)
+        torch.manual_seed(options.seed)
+        work = options.work
+        self.nets["avdiff"] = AVDiff(cross=self.cross)
+        self.optims["avdiff"] = self.adam(self.nets["avdiff"], 8e-4)
+        arrays = np.load(work / "motion.npz")
+        self.bank = MotionBank(arrays["motion.directions"])
+        self.shape = ShapeBank(arrays["shape.mean"], arrays["shape.directions"])
+        self.scale = arrays["motion.scale"]
+        trained = load_file(work / "acoustic.safetensors")
+        parts = {"encoder": AcousticEncoder(), "voice": VoiceEncoder(), "estimator": Estimator()}
+        for name, net in parts.items():
+            restore(net, trained, name)
+        self.speech = nn.ModuleDict(parts).eval().requires_grad_(False)
+        self.residuals = Residuals().eval()
+        self.residuals.books.copy_(trained["books"].float())
+        self.mel = LogMel()
+        self.rng = np.random.default_rng(options.seed)
+        self.talks = talks(options.cache, work, "train", options.tier)
+        self.spoken = spoken(options.cache, work, "train", options.tier)
+        weights = np.array([len(t.mesh) for t in self.talks], float) ** 0.5  # type: ignore[arg-type]
+        self.chance = weights / weights.sum()
+        held = [t for t in talks(options.cache, work, "val", "PW") if t.wave is not None]
+        rng = np.random.default_rng(5)
+        self.held = [t for t in held if len(t.mesh) > FRAMES + 1]  # type: ignore[arg-type]
+        self.held_batches = {
+            name: self._assemble(rng, [self._cut(rng, t) for t in self.held], **point)
+            for name, point in HELD_POINTS.items()
+        }
+
+    # -- one training example -------------------------------------------------------------------
+
+    def _cut(self, rng: np.random.Generator, talk: Talk | None) -> dict:
+        """Truth of one window; ``None``: a voice alone from the speech pack."""
+        x: dict = {"mesh": None, "key": None, "wave": None, "tokens": None}
+        if talk is None:
+            wave, tokens = self.spoken.batch(rng, 1, FRAMES)
+            return x | {"wave": wave[0].numpy(), "tokens": tokens[0].numpy()}
+        assert talk.mesh is not None
+        a = int(rng.integers(0, max(1, len(talk.mesh) - FRAMES)))
+        mesh = talk.mesh[a : a + FRAMES]
+        found = np.flatnonzero(~np.isnan(talk.mesh[:, 0, 0]))
+        x["mesh"], x["key"] = mesh, talk.mesh[int(rng.choice(found))]
+        if talk.wave is not None and talk.tokens is not None:
+            x["wave"] = talk.wave[a * 640 : (a + FRAMES) * 640]
+            x["tokens"] = talk.tokens[a : a + FRAMES]
+        return x
+
+    def _assemble(
+        self,
+        rng: np.random.Generator,
+        cuts: list[dict],
+        stride: int | None = None,
+        step: int | None = None,
+        layers: int | None = None,
+        audio: bool | None = None,
+    ) -> tuple[Condition, Tensor, Tensor, Tensor, Tensor]:
+        """Conditions, truths (B, T, 160) and (B, T, 20), and which of them count (B, T, 1)."""
+        n = len(cuts)
+        wave = np.zeros((n, FRAMES * 640), np.float32)
+        tokens = np.full((n, FRAMES), UNSENT, np.int64)
+        true = np.zeros((n, FRAMES, MOTION), np.float32)
+        motion, m_off = np.zeros_like(true), np.ones_like(true)
+        a_off = np.full((n, FRAMES, 1), MEL_UNSENT, np.float32)
+        has_motion, has_audio = np.zeros((n, FRAMES, 1)), np.zeros((n, FRAMES, 1))
+        shape = np.zeros((n, len(self.shape.directions)), np.float32)
+        depth = np.zeros(n, np.int64)
+        for i, x in enumerate(cuts):
+            hole = np.zeros(FRAMES, bool)
+            if rng.random() < 0.15 and stride is None:
+                at = rng.integers(0, FRAMES)
+                hole[at : at + rng.integers(10, 60)] = True
+            if x["mesh"] is not None:
+                count = len(x["mesh"])
+                vector = rounded(self.shape.vector(x["key"]), SHAPE_STEPS) * SHAPE_STEPS
+                shape[i] = vector[3:]
+                code = self.bank.coefficients(x["mesh"], x["key"])
+                seen = ~np.isnan(code[:, 0])
+                size = STEPS[rng.integers(0, len(STEPS)) if step is None else step]
+                every = STRIDES[rng.integers(0, len(STRIDES))] if stride is None else stride
+                if stride is None and rng.random() < 0.2:
+                    every = 0
+                kept = np.full((FRAMES, MOTION), np.nan, np.float32)
+                if every:
+                    kept[:count:every] = np.where(
+                        seen[:, None], np.rint(code / size) * size, np.nan
+                    )[::every]
+                if rng.random() < 0.7:
+                    kept[hole] = np.nan
+                motion[i], m_off[i] = between(kept / self.scale, size / self.scale)
+                true[i, :count] = np.nan_to_num(code / self.scale)
+                has_motion[i, :count, 0] = seen
+            if x["wave"] is not None:
+                count = len(x["tokens"])
+                wave[i, : count * 640] = x["wave"]
+                has_audio[i, :count] = 1
+                sent = rng.random() < 0.8 if audio is None else audio
+                depth[i] = rng.integers(0, LAYERS + 1) if layers is None else layers
+                if sent:
+                    tokens[i, :count] = x["tokens"]
+                    a_off[i, :count] = mel_off(int(depth[i]), True)
+                    if rng.random() < 0.7:
+                        tokens[i, hole], a_off[i, hole] = UNSENT, MEL_UNSENT
+        mel = self.mel(torch.from_numpy(wave))
+        token = torch.from_numpy(tokens)
+        with torch.no_grad(), self.autocast():
+            heard = (token != SILENT) & (token != UNSENT)
+            speaks = torch.from_numpy(has_audio[..., 0] > 0)
+            voice = voice_values(voice_levels(self.speech["voice"](mel, speaks).float()))
+            # a file without sound has no voice code either
+            voice = voice * speaks.any(1)[:, None]
+            latent = self.speech["encoder"](mel).float()
+            acoustic, _ = self.residuals(latent, torch.from_numpy(depth), heard)
+            guess = halve(self.speech["estimator"](token, acoustic, voice).float())
+        # where nothing was sent the estimator's guess says nothing: the mean of speech is nearer
+        unsent = (token == UNSENT)[..., None]
+        guess = guess.masked_fill(unsent, 0.0)
+        f = torch.from_numpy
+        c = Condition(guess, f(motion), f(a_off), f(m_off), voice, f(shape))
+        return c, halve(mel), f(true), f(has_audio).float(), f(has_motion).float()
+
+    # -- the stage ------------------------------------------------------------------------------
+
+    def _flow_loss(
+        self, net: nn.Module, data: tuple, ta: Tensor, tm: Tensor, noise: torch.Generator | None
+    ) -> tuple[Tensor, Tensor]:
+        c, mel, motion, has_audio, has_motion = data
+        goal_a = ((mel - c.mel) / c.mel_off).clamp(-8, 8)
+        goal_m = ((motion - c.motion) / c.motion_off).clamp(-8, 8)
+        ea = torch.randn(goal_a.shape, generator=noise)
+        em = torch.randn(goal_m.shape, generator=noise)
+        xa = torch.lerp(goal_a, ea, ta[:, None, None])
+        xm = torch.lerp(goal_m, em, tm[:, None, None])
+        with self.autocast():
+            va, vm = net(xa, xm, ta, tm, c)
+        loss_a = ((va.float() - (ea - goal_a)).square() * has_audio).sum()
+        loss_m = ((vm.float() - (em - goal_m)).square() * has_motion).sum()
+        return (
+            loss_a / (has_audio.sum().clamp(min=1) * MEL),
+            loss_m / (has_motion.sum().clamp(min=1) * MOTION),
+        )
+
+    def step(self, i: int) -> dict[str, float]:
+        cuts = []
+        for _ in range(self.batch):
+            # a third of the voices come from the speech pack: more people than the clips have
+            alone = self.rng.random() < 0.3
+            talk = None if alone else self.talks[self.rng.choice(len(self.talks), p=self.chance)]
+            cuts.append(self._cut(self.rng, talk))
+        data = self._assemble(self.rng, cuts)
+        ta = torch.rand(self.batch)
+        tm = torch.where(torch.rand(self.batch) < 0.6, ta, torch.rand(self.batch))
+        last = torch.rand(self.batch) < 0.15  # pure noise: the first step matters most with few
+        ta, tm = torch.where(last, 1.0, ta), torch.where(last, 1.0, tm)
+        loss_a, loss_m = self._flow_loss(self.nets["avdiff"], data, ta, tm, None)
+        self.optims["avdiff"].zero_grad(set_to_none=True)
+        (loss_a + loss_m).backward()
+        nn.utils.clip_grad_norm_(self.nets["avdiff"].parameters(), 1.0)
+        self.optims["avdiff"].step()
+        return {"audio": loss_a.item(), "motion": loss_m.item()}
+
+    def validate(self, nets: nn.ModuleDict) -> dict[str, float]:
+        out = {}
+        for name, data in self.held_batches.items():
+            n = len(data[1])
+            noise = torch.Generator().manual_seed(7)
+            ta = (torch.arange(n) % 4 + 1) / 4
+            a, m = self._flow_loss(nets["avdiff"], data, ta, ta, noise)
+            out[f"{name}_a"], out[f"{name}_m"] = float(a), float(m)
+        return {"score": sum(out.values()) / len(out)} | out
+
+    def export(self, nets: nn.ModuleDict) -> dict[str, Tensor]:
+        return {f"avdiff.{k}": v for k, v in nets["avdiff"].state_dict().items()}
+
+
+HELD_POINTS: dict[str, dict] = {
+    "low": {"stride": 3, "step": 2, "layers": 0, "audio": True},
+    "mid": {"stride": 2, "step": 1, "layers": 2, "audio": True},
+    "voice": {"stride": 0, "step": 1, "layers": 2, "audio": True},
+    "lips": {"stride": 1, "step": 1, "layers": 0, "audio": False},
+}

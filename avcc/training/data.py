@@ -1,0 +1,77 @@
+"""Reads the cache that ``cache.build`` made: clips, meshes and voices, as memory maps."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from avcc.analysis.speech import LEVEL, active_level
+from avcc.stages import SAMPLES_PER_FRAME
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of the cache; ``index`` rows as in ``cache.py``."""
+
+    index: list[dict]
+    frames: np.ndarray  # uint8 (N, S, S, 3)
+    mesh: np.ndarray  # float32 (N, 478, 2)
+    audio: np.ndarray  # int16 (N * 640,)
+
+    def voice(self, row: dict) -> np.ndarray:
+        """The sound of one clip, float32 in -1..1."""
+        a = row["start"] * SAMPLES_PER_FRAME
+        return self.audio[a : a + row["frames"] * SAMPLES_PER_FRAME].astype(np.float32) / 32768
+
+
+def part(cache: Path, name: str, tier: str = "PW") -> Part:
+    """``hi_train``, ``hi_val``, ``lo_train``, ``lo_val`` or ``stills``; only clips of ``tier``."""
+    folder = cache / name
+    index = [r for r in json.loads((folder / "index.json").read_text()) if r["tier"] in tier]
+    side = 128 if name.startswith("lo") else 256
+    frames = np.memmap(folder / "frames.u8", np.uint8, "r").reshape(-1, side, side, 3)
+    mesh = np.fromfile(folder / "mesh.f32", np.float32).reshape(-1, 478, 2)
+    return Part(index, frames, mesh, np.memmap(folder / "audio.i16", np.int16, "r"))
+
+
+
+
+@dataclass(frozen=True)
+class Voices:
+    """Every voice of a split as one list of float32 waveforms at a common level."""
+
+    waves: list[np.ndarray]
+
+    def batch(self, rng: np.random.Generator, count: int, samples: int) -> Tensor:
+        """Random cuts, float32 (count, samples), gains of +-4 dB."""
+        out = np.zeros((count, samples), np.float32)
+        weights = self._weights()
+        for i in range(count):
+            wave = self.waves[rng.choice(len(self.waves), p=weights)]
+            a = rng.integers(0, max(1, len(wave) - samples))
+            cut = wave[a : a + samples]
+            out[i, : len(cut)] = cut * 10 ** (rng.uniform(-4, 4) / 20)
+        return torch.from_numpy(out)
+
+    def _weights(self) -> np.ndarray:
+        length = np.array([len(w) for w in self.waves], np.float64) ** 0.7
+        return length / length.sum()
+
+
+def voices(cache: Path, split: str, tier: str = "PW") -> Voices:
+    """Speech pack and the clips' own voices (``split`` train or val), each at ``LEVEL``."""
+    waves = []
+    folder = cache / ("speech_train" if split == "train" else "speech_test")
+    audio = np.memmap(folder / "audio.i16", np.int16, "r")
+    for row in json.loads((folder / "index.json").read_text()):
+        waves.append(audio[row["start"] : row["start"] + row["samples"]].astype(np.float32) / 32768)
+    for size in ("hi", "lo"):
+        clips = part(cache, f"{size}_{split}", tier)
+        waves += [clips.voice(r) for r in clips.index if r["sound"]]
+    levels = [active_level(w) for w in waves]
+    return Voices([w * (LEVEL / v) for w, v in zip(waves, levels, strict=True) if v > 1e-4])

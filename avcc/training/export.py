@@ -1,0 +1,29 @@
+"""Weight files: safetensors, float16 where that loses nothing that matters, written atomically."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+
+def save_weights(path: Path, tensors: dict[str, Tensor], figures: dict[str, float]) -> None:
+    """Write ``tensors`` with the validation figures in the header; floats become float16."""
+    half = {
+        k: (v.detach().half() if v.is_floating_point() else v.detach()).cpu().contiguous()
+        for k, v in tensors.items()
+    }
+    temporary = path.with_suffix(".part")
+    note = {k: f"{v:.6g}" for k, v in figures.items()}
+    save_file(half, temporary, metadata={"figures": json.dumps(note)})
+    os.replace(temporary, path)
+
+
+def restore(net: torch.nn.Module, tensors: dict[str, Tensor], prefix: str) -> None:
+    """Load the tensors whose names start with ``prefix.`` into ``net``, exactly."""
+    own = {k[len(prefix) + 1 :]: v.float() for k, v in tensors.items() if k.startswith(prefix + ".")}
+    net.load_state_dict(own)

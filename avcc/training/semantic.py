@@ -1,0 +1,71 @@
+"""Semantic tokens: k-means over AudioMAE features, and every training voice turned into tokens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from avcc.analysis.audiomae import AudioMAE
+from avcc.analysis.mel import LogMel
+from avcc.analysis.speech import centred, mae_features, silent_frames
+from avcc.stages import TOKENS
+from avcc.training.data import Voices
+from avcc.training.export import restore
+
+
+def load_mae(work: Path) -> AudioMAE:
+    """The trained AudioMAE of a work folder."""
+    mae = AudioMAE()
+    restore(mae, load_file(work / "audiomae.safetensors"), "mae")
+    return mae.eval()
+
+
+def features_of(wave: np.ndarray, mae: AudioMAE, mel: LogMel) -> tuple[np.ndarray, np.ndarray]:
+    """One voice at the common level -> features (T, D) centred on the voice, and silence (T,)."""
+    whole = np.zeros(-(-len(wave) // 640) * 640, np.float32)
+    whole[: len(wave)] = wave
+    spectrum = mel(torch.from_numpy(whole)[None])
+    silent = silent_frames(whole)
+    return centred(mae_features(spectrum, mae), silent), silent
+
+
+def kmeans(x: Tensor, count: int, rounds: int = 20, seed: int = 0) -> Tensor:
+    """Lloyd's algorithm; clusters that die are restarted on points far from their centroid."""
+    g = torch.Generator().manual_seed(seed)
+    centroids = x[torch.randperm(len(x), generator=g)[:count]].clone()
+    for _ in range(rounds):
+        best = torch.empty(len(x), dtype=torch.long)
+        gap = torch.empty(len(x))
+        half = 0.5 * centroids.square().sum(1)
+        for a in range(0, len(x), 8192):
+            score, which = (x[a : a + 8192] @ centroids.T - half).max(1)
+            best[a : a + 8192] = which
+            gap[a : a + 8192] = x[a : a + 8192].square().sum(1) - 2 * score
+        size = torch.bincount(best, minlength=count)
+        total = torch.zeros_like(centroids).index_add_(0, best, x)
+        centroids = total / size.clamp(min=1)[:, None]
+        dead = (size < 3).nonzero()[:, 0]
+        if len(dead):
+            centroids[dead] = x[gap.topk(len(dead) * 20).indices][:: 20][: len(dead)]
+    return centroids
+
+
+@torch.no_grad()
+def fit(work: Path, train: Voices, most: int = 160_000, seed: int = 0) -> Tensor:
+    """Centroids float32 (1024, D) from sounding frames of random cuts of the training voices."""
+    mae, mel = load_mae(work), LogMel()
+    rng = np.random.default_rng(seed)
+    rows: list[np.ndarray] = []
+    have = 0
+    for i in rng.permutation(len(train.waves)):
+        wave = train.waves[i][: 16000 * 60]
+        features, silent = features_of(wave, mae, mel)
+        rows.append(features[~silent])
+        have += len(rows[-1])
+        if have > most:
+            break
+    return kmeans(torch.from_numpy(np.concatenate(rows)), TOKENS, seed=seed)

@@ -1,0 +1,63 @@
+"""Training voices as aligned arrays: waveform, semantic tokens, silence. Made once, then cut."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from avcc.analysis.mel import LogMel
+from avcc.quantise.codebook import nearest
+from avcc.stages import SILENT
+from avcc.training.data import Voices, voices
+from avcc.training.semantic import features_of, fit, load_mae
+
+
+class Spoken:
+    """Every voice of a split cut to whole frames, with one token a frame."""
+
+    def __init__(self, waves: list[np.ndarray], tokens: list[np.ndarray]) -> None:
+        self.waves, self.tokens = waves, tokens
+        length = np.array([len(t) for t in tokens], np.float64) ** 0.7
+        self.chance = length / length.sum()
+
+    def batch(
+        self, rng: np.random.Generator, count: int, frames: int
+    ) -> tuple[Tensor, Tensor]:
+        """Random cuts: waveform float32 (count, 640 frames), tokens int64 (count, frames)."""
+        wave = np.zeros((count, frames * 640), np.float32)
+        token = np.full((count, frames), SILENT, np.int64)
+        for i in range(count):
+            k = rng.choice(len(self.waves), p=self.chance)
+            a = int(rng.integers(0, max(1, len(self.tokens[k]) - frames)))
+            cut = self.tokens[k][a : a + frames]
+            token[i, : len(cut)] = cut
+            sound = self.waves[k][a * 640 : (a + len(cut)) * 640]
+            wave[i, : len(sound)] = sound
+        return torch.from_numpy(wave), torch.from_numpy(token)
+
+
+@torch.no_grad()
+def spoken(cache: Path, work: Path, split: str, tier: str = "PW") -> Spoken:
+    """Tokens of every voice; centroids are fitted on the training split if there are none yet."""
+    heard: Voices = voices(cache, split, tier)
+    path = work / "centroids.npy"
+    if not path.exists():
+        train = heard if split == "train" else voices(cache, "train", tier)
+        np.save(path, fit(work, train).numpy())
+    centroids = np.load(path)
+    saved = work / f"tokens_{split}_{tier}.npz"
+    waves = [w[: len(w) // 640 * 640] for w in heard.waves]
+    if saved.exists():
+        flat = np.load(saved)["tokens"]
+        ends = np.cumsum([len(w) // 640 for w in waves])
+        return Spoken(waves, np.split(flat, ends[:-1]))
+    mae, mel = load_mae(work), LogMel()
+    tokens = []
+    for wave in waves:
+        features, silent = features_of(wave, mae, mel)
+        tokens.append(np.where(silent, SILENT, nearest(features, centroids)))
+    np.savez(saved, tokens=np.concatenate(tokens))
+    return Spoken(waves, tokens)

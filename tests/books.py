@@ -1,0 +1,115 @@
+"""A small codebook and clips made from seeds, for the tests of entropy coder and container."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+
+from avcc.entropy.tables import Codebook, frequencies, table_shapes
+from avcc.stages import (
+    SEGMENT_FRAMES,
+    Crop,
+    Head,
+    Identity,
+    OperatingPoint,
+    Segment,
+    Symbols,
+)
+
+DIRECTIONS, STEPS, TOKENS, CLASSES, LAYERS = 6, 3, 25, 4, 2
+SHAPE, VOICE, LEVELS = 12, 5, 8
+
+
+def contexts() -> dict[str, np.ndarray]:
+    """Context arrays: integers only, so the same on every machine and with every numpy."""
+    steps, k = np.mgrid[0:STEPS, 0:DIRECTIONS]
+    classes = np.arange(TOKENS) % (CLASSES - 1)
+    classes[-1] = CLASSES - 1
+    ranks = np.arange(TOKENS) // (CLASSES - 1)
+    ranks[-1] = 0
+    return {
+        "context.motion_first": ((steps * 7 + k) % 24).astype(np.uint8),
+        "context.motion_start": (8 + 4 * steps + k).astype(np.int32),
+        "context.semantic_class": classes.astype(np.uint8),
+        "context.semantic_rank": ranks.astype(np.uint16),
+        "context.acoustic_class": (np.arange(LAYERS * 256).reshape(LAYERS, 256) % 3).astype(
+            np.uint8
+        ),
+    }
+
+
+def book() -> Codebook:
+    """The small codebook; tables peaked in the middle, made of integers alone."""
+    arrays = contexts()
+    for name, (rows, count) in table_shapes(arrays, SHAPE, (VOICE, LEVELS)).items():
+        r, s = np.mgrid[0:rows, 0:count]
+        weights = 1 + 4096 // (1 + abs(s - count // 2) * (1 + (r * 5 + len(name)) % 7))
+        arrays[f"table.{name}"] = frequencies(weights, 0.0)
+    return Codebook.from_arrays(arrays)
+
+
+def symbols(
+    seed: int,
+    frames: int = 250,
+    point: OperatingPoint | None = None,
+    sound: bool = True,
+    spread: float = 1.5,
+    crop: Crop | None = None,
+    picture: int = 900,
+) -> Symbols:
+    """A clip of random symbols for ``book()``; ``spread``: of the motion, in quantiser steps."""
+    point = point or OperatingPoint(2, 1, 1, True)
+    rng = np.random.default_rng(seed)
+    segments = []
+    for start in range(0, frames, SEGMENT_FRAMES):
+        n = min(SEGMENT_FRAMES, frames - start)
+        rows = -(-n // point.motion_stride) if point.motion_stride else 0
+        motion = np.rint(rng.normal(0, spread, (rows, DIRECTIONS))).astype(np.int64).cumsum(0)
+        tokens = rng.integers(0, TOKENS, n)
+        tokens[rng.random(n) < 0.3] = TOKENS - 1
+        if not point.semantic:
+            tokens = np.zeros(0, np.int64)
+        acoustic = rng.integers(0, 256, (len(tokens), point.acoustic_layers))
+        acoustic[tokens == TOKENS - 1] = 0
+        segments.append(Segment(n, motion, tokens, acoustic))
+    voice = rng.integers(0, LEVELS, VOICE if sound else 0)
+    one = Identity(rng.bytes(picture), 256, rng.integers(-40, 41, SHAPE), voice)
+    head = Head(
+        model=book().id,
+        rate=Fraction(25),
+        frames=frames,
+        samples=frames * 640 - 100 if sound else 0,
+        crop=crop,
+        seed=seed & 0xFFFF,
+        point=point,
+    )
+    return Symbols(head, (one,), tuple(segments))
+
+
+def same(a: Symbols, b: Symbols) -> bool:
+    """Whether two clips are equal, arrays, types and all."""
+
+    def equal(x: np.ndarray, y: np.ndarray) -> bool:
+        return x.shape == y.shape and x.dtype == y.dtype and bool((x == y).all())
+
+    if a.head != b.head or len(a.identities) != len(b.identities):
+        return False
+    for i, j in zip(a.identities, b.identities, strict=True):
+        if (i.picture, i.side, i.frame) != (j.picture, j.side, j.frame):
+            return False
+        if not equal(i.shape, j.shape) or not equal(i.voice, j.voice):
+            return False
+    if len(a.segments) != len(b.segments):
+        return False
+    for s, t in zip(a.segments, b.segments, strict=True):
+        if s is None or t is None:
+            if s is not t:
+                return False
+        elif s.frames != t.frames or not (
+            equal(s.motion, t.motion)
+            and equal(s.semantic, t.semantic)
+            and equal(s.acoustic, t.acoustic)
+        ):
+            return False
+    return True

@@ -1,0 +1,318 @@
+"""The entropy coder: exact frequencies, round trips, golden bytes, damage, speed of nothing."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+
+import books
+import constriction
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from avcc.entropy import coder, count
+from avcc.entropy.coder import Cost, Decoder, Encoder, decode, encode, segment_bits
+from avcc.entropy.context import VALUE_MOST, identity, segment
+from avcc.entropy.tables import TOTAL, Codebook
+from avcc.errors import FormatError, ModelError
+from avcc.stages import OperatingPoint, Segment
+
+BOOK = books.book()
+
+
+def _interval_ends(row: np.ndarray) -> None:
+    """The first and last quantile of every symbol decode to it: the model is the integer row."""
+    model = coder._model(row)
+    scale = (1 << 64) - 1 >> 24
+    ends = np.concatenate([[0], np.cumsum(row, dtype=np.int64)]).tolist()
+    for symbol in range(len(row)):
+        for quantile in (ends[symbol], ends[symbol + 1] - 1):
+            point = quantile * scale
+            words = np.array([point >> 32, point & 0xFFFFFFFF], np.uint32)
+            found = constriction.stream.queue.RangeDecoder(words).decode(model)
+            assert found == symbol
+
+
+def test_models_have_exactly_the_frequencies_of_the_tables() -> None:
+    for table in BOOK.tables.values():
+        for row in table[:: max(1, len(table) // 5)]:
+            _interval_ends(row)
+    _interval_ends(count.BIT[0])
+    rng = np.random.default_rng(1)
+    for n in (2, 3, 62, 257, 1000):
+        row = np.ones(n, np.int64)  # one likely symbol, all others as unlikely as can be
+        row[rng.integers(n)] += TOTAL - n
+        _interval_ends(row.astype(np.uint32))
+
+
+def test_interval_arithmetic_is_as_specified() -> None:
+    """An encoder of big integers alone, from docs/format.md, writes the same bytes."""
+    rng = np.random.default_rng(2)
+    for _ in range(300):
+        length = int(rng.integers(0, 60))
+        names = ["motion", "bit", "semantic_same", "acoustic_0"]
+        steps = []
+        for _ in range(length):
+            name = names[rng.integers(4)]
+            table = count.BIT if name == "bit" else BOOK.table(name)
+            row = int(rng.integers(len(table)))
+            steps.append((name, row, int(rng.integers(table.shape[1]))))
+        writer = Encoder(BOOK)
+        low, size, places = 0, (1 << 64) - 1, 0
+        for name, row, symbol in steps:
+            writer.code(name, row, symbol)
+            freq = (count.BIT if name == "bit" else BOOK.table(name))[row].tolist()
+            scale = size >> 24
+            low, size = low + scale * sum(freq[:symbol]), scale * freq[symbol]
+            if size < 1 << 32:
+                low, size, places = low << 32, size << 32, places + 32
+        expected = b""
+        if steps:
+            length = 0
+            while 1 << (64 + places - 8 * length) > size:
+                length += 1
+            value = -(-low >> (64 + places - 8 * length))
+            expected = value.to_bytes(length, "big")
+        payload = writer.close()
+        assert payload == expected
+        reader = Decoder(BOOK, payload)
+        assert [reader.code(name, row) for name, row, _ in steps] == [s for _, _, s in steps]
+        reader.close()
+
+
+def test_carry_through_many_words() -> None:
+    """The likely end of each interval keeps the start just below a carry for long."""
+    for tail in range(2):
+        writer = Encoder(BOOK)
+        symbols = [1] * 300 + [tail] * 3
+        for symbol in symbols:
+            writer.code("bit", 0, symbol)
+        reader = Decoder(BOOK, writer.close())
+        assert [reader.code("bit", 0) for _ in symbols] == symbols
+        reader.close()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 1 << 20),
+    frames=st.integers(1, 230),
+    stride=st.integers(0, 7),
+    step=st.integers(0, books.STEPS - 1),
+    layers=st.integers(0, books.LAYERS),
+    semantic=st.booleans(),
+    sound=st.booleans(),
+    spread=st.sampled_from([0.0, 0.5, 4.0, 40.0, 20_000.0]),
+)
+def test_round_trip(
+    seed: int,
+    frames: int,
+    stride: int,
+    step: int,
+    layers: int,
+    semantic: bool,
+    sound: bool,
+    spread: float,
+) -> None:
+    point = OperatingPoint(stride, step, layers, semantic)
+    clip = books.symbols(seed, frames, point, sound, spread, picture=5)
+    stream = encode(clip, BOOK)
+    assert books.same(decode(stream, BOOK), clip)
+    for seg, payload in zip(clip.segments, stream.segments, strict=True):
+        assert seg is not None and payload is not None
+        bits = sum(segment_bits(seg, point, BOOK))
+        assert bits - 1e-3 <= len(payload) * 8 < bits + 8.001 or not bits
+
+
+@pytest.mark.parametrize("value", [30, 31, 32, 33, 94, 95, 1000, VALUE_MOST])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_escapes(value: int, sign: int) -> None:
+    shape = np.zeros(books.SHAPE, np.int64)
+    shape[3] = value * sign
+    writer = Encoder(BOOK)
+    identity(writer, BOOK, shape, np.zeros(0, np.int64), False)
+    payload = writer.close()
+    found, voice = identity(Decoder(BOOK, payload), BOOK, None, None, False)
+    assert (found == shape).all() and voice.shape == (0,)
+
+
+def test_values_beyond_an_escape_are_refused() -> None:
+    shape = np.zeros(books.SHAPE, np.int64)
+    shape[0] = VALUE_MOST + 1
+    with pytest.raises(FormatError, match="too large"):
+        identity(Encoder(BOOK), BOOK, shape, np.zeros(0, np.int64), False)
+    writer = Encoder(BOOK)
+    writer.code("shape", 0, 61)
+    for bit in [0] + [1] * 40:
+        writer.code("bit", 0, bit)
+    with pytest.raises(FormatError, match="too many bits"):
+        identity(Decoder(BOOK, writer.close()), BOOK, None, None, False)
+
+
+def test_golden_bytes() -> None:
+    """Fixed for ever: if this changes, files written before can no longer be read."""
+    assert BOOK.id.hex() == GOLDEN[0]
+    points = [(1, 0, 2, True), (2, 1, 1, True), (5, 2, 0, True), (3, 1, 0, False), (0, 0, 2, True)]
+    digest = hashlib.sha256()
+    for seed, (stride, step, layers, semantic) in enumerate(points):
+        # Integer arithmetic only, so that no numpy release can change the symbols.
+        point = OperatingPoint(stride, step, layers, semantic)
+        rows = -(-80 // stride) if stride else 0
+        n = 80 if semantic else 0
+        grid = np.arange(rows * books.DIRECTIONS).reshape(rows, books.DIRECTIONS)
+        motion = (grid * grid * 37 + seed) % 101 % (9 + 6 * (grid % 9)) - 11 * (grid % 13 == 0)
+        semantic_tokens = np.arange(n) // 3 * (7 + seed) % 29 % books.TOKENS
+        acoustic = np.arange(n * layers).reshape(n, layers) * 89 % 256
+        acoustic[semantic_tokens == books.TOKENS - 1] = 0
+        seg = Segment(80, motion, semantic_tokens, acoustic)
+        writer = Encoder(BOOK)
+        segment(writer, BOOK, point, 80, seg)
+        payload = writer.close()
+        digest.update(len(payload).to_bytes(4, "big") + payload)
+    assert digest.hexdigest() == GOLDEN[1]
+
+
+GOLDEN = ("1c745824", "cf12c981d7976e19ed84a8ac9fe5331b07df4cf45b16efb30f8d0ab7360b4a78")
+
+
+def test_lost_segments_stay_lost_and_are_told() -> None:
+    clip = books.symbols(7)
+    clip = replace(clip, segments=(clip.segments[0], None, clip.segments[2]))
+    stream = encode(clip, BOOK)
+    assert stream.segments[1] is None
+    assert books.same(decode(stream, BOOK), clip)
+    first = stream.segments[0]
+    assert first is not None
+    for bad in (first[:-6], first + b"\1", b"", b"\xff" * 99):
+        broken = replace(stream, segments=(bad, *stream.segments[1:]), damage=("Before.",))
+        found = decode(broken, BOOK)
+        assert found.segments[0] is None and found.segments[2] is not None
+        said = coder.damage(broken, found)
+        assert said[0] == "Before." and len(said) == 2 and "Segment 0" in said[1]
+
+
+def test_flipped_bits_are_mostly_noticed_even_without_a_checksum() -> None:
+    """Symbols drawn from the tables themselves: the hardest case, and like real streams."""
+    head = replace(books.symbols(8, frames=100).head, point=OperatingPoint(4, 1, 1, True))
+    rng = np.random.default_rng(3)
+    kept = tried = 0
+    while tried < 400:
+        source = Decoder(BOOK, rng.bytes(2000))
+        try:
+            segment(source, BOOK, head.point, 100, None)
+        except FormatError:
+            continue
+        payload = source._again.close()
+        assert coder._segment(payload, BOOK, head, 0) is not None
+        for bit in range(0, 8 * len(payload), 9):
+            bad = bytearray(payload)
+            bad[bit // 8] ^= 1 << bit % 8
+            kept += coder._segment(bytes(bad), BOOK, head, 0) is not None
+            tried += 1
+    assert kept < tried * 0.1
+
+
+def test_senseless_identity() -> None:
+    stream = encode(books.symbols(9), BOOK)
+    frame, side, code, picture = stream.identities[0]
+    bad = (frame, side, code + b"\1", picture)
+    with pytest.raises(FormatError):
+        decode(replace(stream, identities=(bad,)), BOOK)
+    two = replace(stream, identities=(stream.identities[0], (50, side, code + b"\1", picture)))
+    found = decode(two, BOOK)
+    assert len(found.identities) == 1
+    assert "frame 50" in coder.damage(two, found)[0]
+
+
+def test_wrong_model_and_point() -> None:
+    clip = books.symbols(1)
+    other = replace(clip, head=replace(clip.head, model=b"none"))
+    with pytest.raises(ModelError, match="6e6f6e65"):
+        encode(other, BOOK)
+    stream = encode(clip, BOOK)
+    with pytest.raises(ModelError, match="6e6f6e65"):
+        decode(replace(stream, head=other.head), BOOK)
+    for point in (OperatingPoint(1, 9, 0), OperatingPoint(1, 0, 9), OperatingPoint(-1, 0, 0)):
+        with pytest.raises(FormatError):
+            decode(replace(stream, head=replace(stream.head, point=point)), BOOK)
+    with pytest.raises(FormatError):
+        decode(replace(stream, segments=stream.segments[1:]), BOOK)
+
+
+def test_encoder_refuses_what_does_not_fit() -> None:
+    clip = books.symbols(1, frames=20)
+    good = clip.segments[0]
+    assert good is not None
+    high = good.semantic.copy()
+    high[0] = books.TOKENS
+    for bad in (
+        replace(good, frames=19),
+        replace(good, motion=good.motion[1:]),
+        replace(good, motion=good.motion[:, 1:]),
+        replace(good, semantic=good.semantic[1:]),
+        replace(good, semantic=high),
+        replace(good, acoustic=good.acoustic - 1),
+        replace(good, acoustic=good.acoustic + 256),
+        replace(good, acoustic=good.acoustic[:, :0]),
+    ):
+        with pytest.raises(FormatError):
+            encode(replace(clip, segments=(bad,)), BOOK)
+    for symbol in (-1, 62, 1 << 40):
+        with pytest.raises(FormatError):
+            Encoder(BOOK).code("motion", 0, symbol)
+    with pytest.raises(ValueError):
+        Encoder(BOOK).code("motion", 0, None)
+
+
+def test_adaptive_means_and_rows() -> None:
+    """The walk of one coefficient and of two, by hand (docs/format.md, "Motion")."""
+
+    class Spy:
+        kind = ""
+
+        def __init__(self) -> None:
+            self.seen: list[tuple[str, int, int | None]] = []
+
+        def code(self, table: str, row: int, symbol: int | None) -> int:
+            self.seen.append((table, row, symbol))
+            assert symbol is not None
+            return symbol
+
+    contexts = books.contexts()
+    contexts["context.motion_first"] = np.array([[3, 4]], np.uint8)
+    contexts["context.motion_start"] = np.array([[8, 0]], np.int32)
+    small = Codebook.blank(contexts, books.SHAPE, (books.VOICE, books.LEVELS))
+    spy = Spy()
+    motion = np.array([[5, -6], [7, -6], [7, -6], [38, -5]])
+    seg = Segment(4, motion, np.zeros(0, np.int64), np.zeros((0, 0), np.int64))
+    segment(spy, small, OperatingPoint(1, 0, 0, False), 4, seg)
+    # means: 8 -> 8 + (32 - 8 >> 2) = 14 -> 14 + (-14 >> 2) = 10 ; 0 -> 0 -> 0
+    assert spy.seen[:6] == [
+        ("motion_first", 3, 35),
+        ("motion_first", 4, 24),
+        ("motion", 5 * 3 + 1, 32),  # 8 reaches five bounds
+        ("motion", 0 * 3 + 2, 30),  # 32 moved, 8 expected: above twice
+        ("motion", 6 * 3 + 1, 30),  # 14 reaches six
+        ("motion", 0 * 3 + 0, 30),  # 0 moved, 14 expected: below half
+    ]
+    # 31 is the first escape: sign 0, no magnitude bits
+    assert spy.seen[6:] == [
+        ("motion", 5 * 3 + 1, 61),
+        ("bit", 0, 0),
+        ("bit", 0, 0),
+        ("motion", 2, 31),
+    ]
+
+
+def test_cost_is_split_by_kind() -> None:
+    clip = books.symbols(2, frames=100)
+    seg = clip.segments[0]
+    assert seg is not None
+    motion, audio = segment_bits(seg, clip.head.point, BOOK)
+    still = replace(seg, motion=np.zeros_like(seg.motion))
+    assert segment_bits(still, clip.head.point, BOOK)[1] == pytest.approx(audio)
+    assert segment_bits(still, clip.head.point, BOOK)[0] != pytest.approx(motion)
+    cost = Cost(BOOK)
+    identity(cost, BOOK, clip.identities[0].shape, clip.identities[0].voice, True)
+    assert cost.bits["identity"] > 0 and cost.bits["motion"] == cost.bits["audio"] == 0
