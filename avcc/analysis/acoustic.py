@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from avcc.layers import ConvNext, halve
 from avcc.stages import BANDS, LATENT, VOICE
 
+
 class AcousticEncoder(nn.Module):
     """Mel (B, 2 T, 80) -> latents (B, T, 32)."""
 

@@ -33,9 +33,7 @@ class Block(nn.Module):
         )
 
     def forward(self, x: Tensor, seconds: Tensor) -> Tensor:
-        q, k, v = rearrange(
-            self.qkv(self.norm1(x)), "b t (n h d) -> n b h t d", n=3, h=self.heads
-        )
+        q, k, v = rearrange(self.qkv(self.norm1(x)), "b t (n h d) -> n b h t d", n=3, h=self.heads)
         y = F.scaled_dot_product_attention(rotary(q, seconds), rotary(k, seconds), v)
         x = x + self.out(rearrange(y, "b h t d -> b t (h d)"))
         return x + self.mlp(self.norm2(x))
@@ -49,7 +47,7 @@ def patches(mel: Tensor) -> Tensor:
 class AudioMAE(nn.Module):
     """Encoder: mel (B, 2 T, 80) -> features (B, T, width) at 25 Hz, from block ``layer``."""
 
-    def __init__(self, width: int = 256, depth: int = 6, heads: int = 4, layer: int = 4) -> None:
+    def __init__(self, width: int = 192, depth: int = 4, heads: int = 4, layer: int = 3) -> None:
         super().__init__()
         self.layer = layer
         self.entry = nn.Linear(PATCH, width)

@@ -7,6 +7,7 @@ bytes (docs/training.md).
 
 from __future__ import annotations
 
+import os
 from fractions import Fraction
 
 import av
@@ -21,6 +22,7 @@ _TEMPORAL_DELIMITER = b"\x12\x00"
 
 def coded_picture(picture: np.ndarray, side: int, crf: int, preset: int = 0) -> bytes:
     """Picture uint8 (256, 256, 3) coded at ``side`` x ``side``: OBUs without temporal delimiter."""
+    os.environ.setdefault("SVT_LOG", "1")  # errors only; read when the encoder starts
     encoder = av.codec.CodecContext.create("libsvtav1", "w")
     encoder.width = encoder.height = side
     encoder.pix_fmt = "yuv420p"
@@ -40,6 +42,8 @@ def shown_picture(data: bytes, side: int) -> np.ndarray:
     """Bare OBUs -> uint8 (256, 256, 3). Raises FormatError where they aren't one such picture."""
     try:
         decoder = av.codec.CodecContext.create("libdav1d", "r")
+        # a few bytes can claim a picture of gigabytes
+        decoder.options = {"max_pixels": str(side * side)}
         packet = av.Packet(_TEMPORAL_DELIMITER + data)
         frames = [*decoder.decode(packet), *decoder.decode(None)]  # type: ignore[attr-defined]
     except (av.FFmpegError, ValueError) as e:
@@ -65,6 +69,11 @@ def fitting_picture(picture: np.ndarray, budget: int) -> tuple[bytes, int] | Non
                 low = middle + 1
         return best, side
     return None
+
+
+def smallest_picture(picture: np.ndarray) -> bytes:
+    """The fewest bytes that a key frame can be coded in."""
+    return coded_picture(picture, SIDES[-1], 63)
 
 
 def _order(budget: int) -> tuple[int, ...]:

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from avcc.stages import BANDS
 
+LEVEL = 10 ** (-26 / 20)  # RMS of active speech that every voice is brought to before analysis
 HOP = 320  # samples: 20 ms at 16 kHz
 WINDOW = 1024  # 64 ms: resolves the lower harmonics of a low voice, so that pitch survives
 FLOOR = 1e-4  # magnitude below which everything is silence (about -80 dB of full scale speech)

@@ -15,6 +15,7 @@ import numpy as np
 
 from avcc.mesh import EYES, IRISES, LIPS, POINTS, face_size
 
+
 def point_weights() -> np.ndarray:
     """How much each mesh point counts, float32 (478,)."""
     weight = np.ones(POINTS, np.float32)
@@ -29,6 +30,13 @@ class MotionBank:
     """``directions``: float32 (K, 956), orthonormal rows over weighted, size-free displacement."""
 
     directions: np.ndarray
+
+    def project(self, mesh: np.ndarray) -> np.ndarray:
+        """Mesh (478, 2) -> its place on the directions, float32 (K,).
+
+        Coefficients are linear in the mesh: (place - place of the key) / size of the key face.
+        """
+        return (self.directions @ (mesh * point_weights()[:, None]).ravel()).astype(np.float32)
 
     def coefficients(self, mesh: np.ndarray, key: np.ndarray) -> np.ndarray:
         """Meshes (N, 478, 2) and the key frame's (478, 2) -> coefficients float32 (N, K)."""

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from avcc.analysis.acoustic import AcousticEncoder, VoiceEncoder
 from avcc.analysis.audiomae import AudioMAE
-from avcc.stages import SAMPLES_PER_FRAME
+from avcc.analysis.mel import LEVEL, LogMel
+from avcc.stages import LATENT, SAMPLES_PER_FRAME, VOICE
 
-LEVEL = 10 ** (-26 / 20)  # RMS of active speech that every voice is brought to before analysis
+FAINT = 10 ** (-80 / 20)  # RMS of active speech below which a whole track is silence
 QUIET = 10 ** (-61 / 20)  # a frame below this, 35 dB under the level of speech, is silence
-WINDOW_FRAMES = 500  # 20 s: long voices are analysed in windows of this with overlap
+WINDOW_FRAMES = 150  # 6 s: long voices are analysed in overlapping windows (4 s were trained)
 OVERLAP = 25
 
 
@@ -61,3 +65,63 @@ def centred(features: np.ndarray, silent: np.ndarray) -> np.ndarray:
     """Features without the mean of the sounding frames: much of the speaker goes with it."""
     sounding = features[~silent]
     return features - (sounding.mean(0) if len(sounding) else 0)
+
+
+@dataclass(frozen=True)
+class Hearing:
+    """A voice, analysed: ``semantic`` float32 (T, D) AudioMAE features, ``acoustic`` float32
+    (T, 32) latents, ``silent`` bool (T,), ``voice`` float32 (24,) in -1..1, ``level``: RMS of
+    active speech, 0 where all is silence."""
+
+    semantic: np.ndarray
+    acoustic: np.ndarray
+    silent: np.ndarray
+    voice: np.ndarray
+    level: float
+
+
+class Ear(nn.Module):
+    """Every network that listens: AudioMAE, acoustic latents, voice code."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mel = LogMel()
+        self.mae = AudioMAE()
+        self.encoder = AcousticEncoder()
+        self.voice = VoiceEncoder()
+
+    @torch.no_grad()
+    def forward(self, wave: np.ndarray, frames: int) -> Hearing:
+        """Waveform float32 (samples,) at 16 kHz, cut or filled to ``frames`` frames, heard."""
+        device = self.mel.bank.device
+        whole = np.zeros(frames * SAMPLES_PER_FRAME, np.float32)
+        whole[: len(wave)] = wave[: len(whole)]
+        level = active_level(whole)
+        if level < FAINT:
+            return silence(frames)
+        whole *= LEVEL / level
+        silent = silent_frames(whole)
+        features, latents, codes, weights = [], [], [], []
+        for start, end, first, last in windows(frames):
+            samples = whole[start * SAMPLES_PER_FRAME : end * SAMPLES_PER_FRAME]
+            mel = self.mel(torch.from_numpy(samples)[None].to(device))
+            kept = slice(first - start, last - start)
+            sounding = torch.from_numpy(~silent[start:end])[None].to(device)
+            features.append(self.mae(mel)[0, kept].float().cpu().numpy())
+            latents.append(self.encoder(mel)[0, kept].float().cpu().numpy())
+            codes.append(self.voice(mel, sounding)[0].float().cpu().numpy())
+            weights.append(float(sounding.sum()) + 1e-6)
+        return Hearing(
+            centred(np.concatenate(features), silent),
+            np.concatenate(latents),
+            silent,
+            np.average(np.stack(codes), 0, weights).astype(np.float32),
+            level,
+        )
+
+
+def silence(frames: int) -> Hearing:
+    """What is heard where there is nothing to hear."""
+    nothing = np.zeros((frames, 1), np.float32)
+    latents = np.zeros((frames, LATENT), np.float32)
+    return Hearing(nothing, latents, np.ones(frames, bool), np.zeros(VOICE, np.float32), 0.0)

@@ -1,4 +1,4 @@
-"""Blocks of AVDiff: adaLN-zero attention and MLP, rotary positions in seconds, cross-modal attention.
+"""Blocks of AVDiff: adaLN-zero attention, itself and cross-modal, MLP, rotary positions in seconds.
 
 After DiT (Peebles and Xie 2023); the modulation is one projection shared by all blocks of a branch
 plus a table a block (PixArt-alpha, Chen et al. 2023), which saves a third of the parameters.
@@ -38,9 +38,7 @@ class BranchBlock(nn.Module):
 
     def __init__(self, width: int, heads: int, crossed: bool) -> None:
         super().__init__()
-        self.norms = nn.ModuleList(
-            nn.LayerNorm(width, elementwise_affine=False) for _ in range(3)
-        )
+        self.norms = nn.ModuleList(nn.LayerNorm(width, elementwise_affine=False) for _ in range(3))
         self.itself = Attention(width, heads)
         self.other = Attention(width, heads) if crossed else None
         self.other_norm = nn.LayerNorm(width) if crossed else None

@@ -12,8 +12,8 @@ from avcc.stages import BANDS, LATENT, TOKENS, VOICE
 class Estimator(nn.Module):
     """Decoded symbols -> mel (B, 2 T, 80): the mean of what may have been said.
 
-    ``semantic`` int64 (B, T) (``SILENT``, ``UNSENT`` allowed), ``acoustic`` float32 (B, T, 32) (zero
-    where no layer was sent), ``voice`` float32 (B, 24).
+    ``semantic`` int64 (B, T) (``SILENT``, ``UNSENT`` allowed), ``acoustic`` float32 (B, T, 32)
+    (zero where no layer was sent), ``voice`` float32 (B, 24).
     """
 
     def __init__(self, width: int = 256, depth: int = 6) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -35,7 +36,7 @@ def window_sample(
     x = torch.from_numpy(gaussian(seed, MEL_STREAM, first, count, MEL))[None].to(device)
     y = torch.from_numpy(gaussian(seed, MOTION_STREAM, first, count, MOTION))[None].to(device)
     levels = times(steps)
-    for now, after in zip(levels[:-1], levels[1:], strict=True):
+    for now, after in pairwise(levels):
         t = torch.full((1,), float(now), device=device)
         u, v = net(x, y, t, t, c)
         x, y = x + (after - now) * u, y + (after - now) * v
@@ -58,7 +59,8 @@ def sample(
     """
     mel, motion = np.zeros((count, MEL), np.float32), np.zeros((count, MOTION), np.float32)
     for a, b in plan(count):
-        x, y = (v.float().cpu().numpy() for v in window_sample(net, condition(a, b), seed, a, steps))
+        found = window_sample(net, condition(a, b), seed, a, steps)
+        x, y = (v.float().cpu().numpy() for v in found)
         fade = np.ones((b - a, 1), np.float32)
         if a:
             fade[:OVERLAP, 0] = (np.arange(OVERLAP) + 1) / (OVERLAP + 1)

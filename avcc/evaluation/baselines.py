@@ -104,9 +104,7 @@ def warped(
 
 def peer(name: str, frames: np.ndarray, audio: np.ndarray | None, rate: float) -> Coded | None:
     """An ordinary video codec (``peers``) with the cheapest voice."""
-    return _with_voice(
-        frames, audio, rate, lambda most: peers.pictures_within(name, frames, most)
-    )
+    return _with_voice(frames, audio, rate, lambda most: peers.pictures_within(name, frames, most))
 
 
 def _frozen(frames: np.ndarray, most: int) -> tuple[int, np.ndarray] | None:
@@ -149,10 +147,10 @@ def warps(key: np.ndarray, mesh: np.ndarray) -> np.ndarray:
     border = {(x, y) for x in edge for y in edge if x in (0, 1) or y in (0, 1)}
     pinned = np.array(sorted(border)) * (width - 1, height - 1)
     home = np.concatenate([mesh[0, list(CONTROL)], pinned])
-    places = np.stack(np.meshgrid(np.linspace(0, width - 1, GRID), np.linspace(0, height - 1, GRID)))
-    places = places.reshape(2, -1).T
+    across, down = np.linspace(0, width - 1, GRID), np.linspace(0, height - 1, GRID)
+    places = np.stack(np.meshgrid(across, down)).reshape(2, -1).T
     picture = torch.from_numpy(key.copy()).permute(2, 0, 1)[None].float()
-    results = []
+    results: list[np.ndarray] = []
     for points in mesh:
         if np.isnan(points[0, 0]) or np.isnan(home[0, 0]):
             results.append(results[-1] if results else key)

@@ -28,7 +28,8 @@ from avcc.stages import FRAME_RATE, SAMPLES_PER_FRAME, Clip
 
 MEDIA = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".ogv"}
 PEERS = ("x264", "x265", "svtav1", "vp9")
-CODERS = ("avcc", "frozen", "warp", *PEERS)
+STILLS = {"frozen": "svtav1", "warp": "svtav1"}  # coders that begin with a still: what codes it
+CODERS = ("avcc", *STILLS, *PEERS)
 
 
 @dataclass
@@ -101,13 +102,13 @@ def coder_named(name: str) -> Callable[[Source, float], Coded | None]:
     """The coder as a function of a source and of bits a second."""
     if name == "avcc":
         return _avcc
+    if name in CODERS and not peers.available(STILLS.get(name, name)):
+        raise AvccError(f"this PyAV build has no encoder for {name}")
     if name == "frozen":
         return lambda s, rate: baselines.frozen(s.frames, s.clip.audio, rate)
     if name == "warp":
         return lambda s, rate: baselines.warped(s.frames, s.clip.audio, rate, s.mesh)
     if name in PEERS:
-        if not peers.available(name):
-            raise AvccError(f"this PyAV build has no encoder for {name}")
         return lambda s, rate: baselines.peer(name, s.frames, s.clip.audio, rate)
     raise AvccError(f"no coder is called {name!r}; there are {', '.join(CODERS)}")
 

@@ -78,7 +78,10 @@ def encoded(encoder: str, frames: np.ndarray, options: dict[str, str]) -> list[b
     for index, rgb in enumerate(frames):
         picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24")
         picture = picture.reformat(
-            format="yuv420p", dst_colorspace="ITU601", dst_color_range="MPEG", interpolation="LANCZOS"
+            format="yuv420p",
+            dst_colorspace="ITU601",
+            dst_color_range="MPEG",
+            interpolation="LANCZOS",
         )
         picture.pts, picture.time_base = index, Fraction(1 / FRAME_RATE)
         packets += context.encode(picture)
@@ -93,12 +96,8 @@ def decoded_pictures(decoder: str, packets: list[bytes]) -> np.ndarray:
     for packet in packets:
         pictures += context.decode(av.Packet(packet))
     pictures += context.decode(None)
-    return np.stack(
-        [
-            p.reformat(format="rgb24", src_colorspace="ITU601", interpolation="LANCZOS").to_ndarray()
-            for p in pictures
-        ]
-    )
+    how = {"format": "rgb24", "src_colorspace": "ITU601", "interpolation": "LANCZOS"}
+    return np.stack([picture.reformat(**how).to_ndarray() for picture in pictures])
 
 
 def pictures_within(peer: str, frames: np.ndarray, most: int) -> tuple[int, np.ndarray] | None:

@@ -12,6 +12,7 @@ import importlib.util
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -115,7 +116,9 @@ def correlation(a: np.ndarray, b: np.ndarray) -> float:
 
 def psnr(source: np.ndarray, decoded: np.ndarray) -> float:
     """Mean over frames of the RGB PSNR in dB, each frame at most 100."""
-    errors = [np.square(a.astype(np.float32) - b).mean() for a, b in zip(source, decoded)]
+    errors = [
+        np.square(a.astype(np.float32) - b).mean() for a, b in zip(source, decoded, strict=True)
+    ]
     return float(np.mean([min(100.0, 10 * np.log10(255**2 / max(e, 1e-9))) for e in errors]))
 
 
@@ -125,7 +128,7 @@ def ssim(source: np.ndarray, decoded: np.ndarray) -> float:
     taps = taps / taps.sum()
     c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
     results = []
-    for a, b in zip(source, decoded):
+    for a, b in zip(source, decoded, strict=True):
         x, y = _luma(a) - 128, _luma(b) - 128  # about zero: float32 suffices for the squares
         planes = torch.stack([x, y, x * x, y * y, x * y])[:, None]
         blurred = functional.conv2d(planes, taps.view(1, 1, 11, 1))
@@ -168,7 +171,7 @@ def flicker(source: np.ndarray, decoded: np.ndarray) -> float:
 
 def _luma(frame: np.ndarray) -> torch.Tensor:
     """uint8 (H, W, 3) RGB -> float32 (H, W), BT.601 luma in 0..255."""
-    return torch.from_numpy(frame.astype(np.float32) @ np.float32([0.299, 0.587, 0.114]))
+    return torch.from_numpy(frame.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32))
 
 
 def _meshes_found() -> bool:
@@ -177,10 +180,10 @@ def _meshes_found() -> bool:
 
 
 @cache
-def _flow():  # type: ignore[no-untyped-def]  # OpenCV's types differ between builds
+def _flow() -> Any:  # OpenCV's types differ between builds
     """A dense optical flow (DIS, medium preset), or ``None`` where OpenCV is absent."""
     try:
         import cv2
     except ImportError:
         return None
-    return cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    return cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)

@@ -40,7 +40,8 @@ METRICS = {  # name: (heading, digits, which way is better)
     "decode_x": ("decode time / duration", 2, "low"),
 }
 _PACKAGES = (
-    "torch numpy av mediapipe pesq pystoi speechmos onnxruntime resemblyzer pocketsphinx".split()
+    *("torch", "numpy", "av", "mediapipe"),
+    *("pesq", "pystoi", "speechmos", "onnxruntime", "resemblyzer", "pocketsphinx"),
 )
 
 
@@ -113,7 +114,7 @@ def _line(cells: list[str], widths: list[int]) -> str:
 
 def write_json(path: Path, rows: Sequence[Row], notes: Sequence[str]) -> None:
     """Everything that was measured, with versions, as JSON; written whole or not at all."""
-    found = {}
+    found: dict[str, str | None] = {}
     for package in _PACKAGES:
         try:
             found[package] = importlib.metadata.version(package)

@@ -64,7 +64,9 @@ class SoundMeter:
         pictures are in step); the other metrics are taken after removing it.
         """
         source = reference.audio
-        if decoded is None or len(source) < SAMPLE_RATE // 4 or _rms(source) < QUIET:
+        if decoded is None or not len(decoded):
+            return {}
+        if len(source) < SAMPLE_RATE // 4 or _rms(source) < QUIET:
             return {}
         lag = lag_samples(source, decoded)
         a, b = aligned(source, decoded, lag)
@@ -110,7 +112,8 @@ class SoundMeter:
             spoken = module.preprocess_wav(np.clip(audio, -1, 1).astype(np.float32))
             return self._models["speaker"].embed_utterance(spoken) if len(spoken) > 4000 else None
 
-        of_source, of_decoded = _once(reference, "speaker", lambda: voice(reference.audio)), voice(b)
+        of_source = _once(reference, "speaker", lambda: voice(reference.audio))
+        of_decoded = voice(b)
         if of_source is None:
             return {}
         return {"speaker": 0.0 if of_decoded is None else float(of_source @ of_decoded)}
@@ -133,19 +136,23 @@ class SoundMeter:
 def lag_samples(source: np.ndarray, decoded: np.ndarray, most_ms: int = 120) -> int:
     """How many samples ``decoded`` is late, to 1 ms, by correlating log spectra band by band.
 
-    Spectra, because a vocoder doesn't keep the phase that a correlation of waveforms needs. 0 where
-    nothing correlates.
+    Spectra, because a vocoder doesn't keep the phase that a correlation of waveforms needs; each
+    lag by its own overlap, because the silence before a late sound would speak for a smaller one.
+    0 where nothing correlates.
     """
     count = min(len(source), len(decoded))
     if count < SAMPLE_RATE // 4:
         return 0
     a, b = (_log_bands(x[:count]) for x in (source, decoded))
-    size = 2 * len(a)
-    spectra = [np.fft.rfft(x - x.mean(0), size, axis=0) for x in (a, b)]
-    found = np.fft.irfft((spectra[1] * spectra[0].conj()).sum(1), size)
-    found = np.roll(found, most_ms)[: 2 * most_ms + 1]  # lags -most_ms .. most_ms
-    least = 0.02 * np.linalg.norm(a - a.mean(0)) * np.linalg.norm(b - b.mean(0))
-    return (int(found.argmax()) - most_ms) * HOP if found.max() > max(least, 1e-6) else 0
+    best, found = 0.02, 0
+    for lag in range(-most_ms, most_ms + 1):
+        x, y = a[max(0, -lag) : len(a) - max(0, lag)], b[max(0, lag) : len(b) - max(0, -lag)]
+        x, y = x - x.mean(0), y - y.mean(0)
+        size = float(np.linalg.norm(x) * np.linalg.norm(y))
+        likeness = float(np.vdot(x, y)) / size if size > 1e-6 else 0.0
+        if likeness > best:
+            best, found = likeness, lag
+    return found * HOP
 
 
 def aligned(source: np.ndarray, decoded: np.ndarray, lag: int) -> tuple[np.ndarray, np.ndarray]:

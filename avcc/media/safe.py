@@ -24,7 +24,8 @@ def temporary(target: str | Path, *, overwrite: bool = True) -> Iterator[Path]:
     existing ``target`` is refused, before the work and again at the end. A device or a pipe
     (``/dev/null``, a FIFO) is written to, not replaced.
 
-    Raises ``AvccError`` with a sentence: target exists, is a folder, or can't be written.
+    Raises ``AvccError`` with a sentence: target exists, is a folder, or can't be written (an
+    ``OSError`` of the block that names the file given to it says so too; others go through).
     """
     path = Path(os.path.realpath(target))
     kind = _kind(path, target)
@@ -36,14 +37,21 @@ def temporary(target: str | Path, *, overwrite: bool = True) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="avcc-") as folder:
             work = Path(folder) / f"out{path.suffix}"
             yield work
-            with open(work, "rb") as source, open(path, "wb") as sink:
-                shutil.copyfileobj(source, sink)
+            try:
+                with open(work, "rb") as source, open(path, "wb") as sink:
+                    shutil.copyfileobj(source, sink)
+            except OSError as error:
+                raise _unwritable(target, error) from error
         return
     work = _reserve(path, target)
     try:
         yield work
         _sync(work)
         _move(work, path, target, overwrite)
+    except OSError as error:
+        if error.filename == str(work):  # a full disk: nobody knows the file by this name
+            raise _unwritable(target, error) from error
+        raise
     finally:
         work.unlink(missing_ok=True)
 
@@ -62,7 +70,8 @@ def _kind(path: Path, target: str | Path) -> str:
 
 def _reserve(path: Path, target: str | Path) -> Path:
     """Create the empty file that is written to; its mode is what a plain ``open`` would give."""
-    work = path.with_name(f".{path.stem[:80]}.{secrets.token_hex(4)}{path.suffix}")
+    # At most 160 bytes of the stem: what makes the name unique must not make it too long.
+    work = path.with_name(f".{path.stem[:40]}.{secrets.token_hex(4)}{path.suffix}")
     try:
         os.close(os.open(work, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     except OSError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -69,8 +69,8 @@ def write(
 
     A path's extension chooses the container (mp4, m4v, mov, mkv, webm); the file appears whole,
     under its name, when all is done, and not at all if anything fails. A binary stream gets MP4,
-    in fragments where it can't seek, and stays open. The same clip gives the same bytes on the
-    same machine. ``progress`` hears the share done, 0 to 1.
+    in fragments where it can't seek back to where it stands, and stays open. The same clip gives
+    the same bytes on the same machine. ``progress`` hears the share done, 0 to 1.
 
     Raises ``MediaError``: an extension that isn't known, or a clip with no frames or with frames
     of a wrong shape; ``AvccError``: the path can't be written. What the clip's frames or a
@@ -87,9 +87,9 @@ def write(
         ):
             _encode(out, kind, clip, title, progress)
         return
-    seekable = isinstance(target, io.BytesIO) or _seekable(target)
-    kind = _Kind("mp4", options={} if seekable else _PIECES)
-    with av.open(_Open(target), "w", format="mp4", options=_muxing(kind)) as out:
+    whole = _can_go_back(target)
+    kind = _Kind("mp4", options={} if whole else _PIECES)
+    with av.open(_Open(target, whole), "w", format="mp4", options=_muxing(kind)) as out:
         _encode(out, kind, clip, title, progress)
     target.flush()
 
@@ -189,21 +189,41 @@ def _pieces(audio: np.ndarray, count: int) -> Iterator[AudioFrame]:
         yield frame
 
 
-def _seekable(target: BinaryIO) -> bool:
+def _can_go_back(target: BinaryIO) -> bool:
+    """Whether an index can be written into what lies behind: FFmpeg counts from byte 0.
+
+    Not so where the stream begins with something else, or appends whatever is written to it.
+    """
     try:
-        return target.seekable()
-    except AttributeError:
+        if not target.seekable() or target.tell() != 0:
+            return False
+    except (AttributeError, OSError):
         return False
+    if "a" in str(getattr(target, "mode", "")):
+        return False
+    try:  # "avcc decode talk.avc -o - >> all.mp4": only the system knows
+        from fcntl import F_GETFL, fcntl
+
+        return not fcntl(target.fileno(), F_GETFL) & os.O_APPEND
+    except (ImportError, AttributeError, OSError):
+        return True
 
 
 class _Open:
     """A stream as PyAV sees it, which closing the container must not close."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: BinaryIO, seekable: bool) -> None:
         self._stream = stream
-        self.write = stream.write
-        if _seekable(stream):
+        if seekable:
             self.seek, self.tell = stream.seek, stream.tell
+
+    def write(self, data: bytes) -> int:
+        """All of ``data``: one write of an unbuffered stream may take a part only."""
+        at = 0
+        while at < len(data):
+            taken = self._stream.write(data[at:])
+            at += len(data) if taken is None else taken
+        return len(data)
 
     def writable(self) -> bool:
         return True

@@ -1,4 +1,4 @@
-"""Vector quantisers: k-means centroids of semantic features, residual layers of acoustic latents."""
+"""Vector quantisers: k-means centroids of semantic features, residual layers of latents."""
 
 from __future__ import annotations
 

@@ -87,8 +87,8 @@ class Renderer(nn.Module):
         self.at_large = Residual(32, code)
         self.exit = nn.Conv2d(32, 12, 3, padding=1)
         for last in (self.restore_large[-1], self.flow, self.exit):
-            nn.init.zeros_(last.weight)
-            nn.init.zeros_(last.bias)
+            for parameter in last.parameters():
+                nn.init.zeros_(parameter)
 
     def key(self, picture: Tensor, mesh: Tensor) -> KeyFeatures:
         """Decoded key frame (B, 3, 256, 256) in -1..1 and its mesh (B, 478, 2)."""

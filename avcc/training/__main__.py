@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -20,7 +21,7 @@ STAGES = {
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
-    """Train the parts of avcc. Order: cache, motion, speech stages, avdiff, renderer, vocoder."""
+    """Train the parts of avcc. docs/training.md has the order and the commands of each round."""
 
 
 @main.command()
@@ -35,6 +36,62 @@ def cache(data: Path, cache: Path, jobs: int) -> None:
 
 
 @main.command()
+@click.option("--cache", type=click.Path(path_type=Path), required=True)
+@click.option("--work", type=click.Path(path_type=Path), required=True)
+@click.option("--tier", type=click.Choice(["P", "PW"]), default="PW", help="Which clips.")
+def motion(cache: Path, work: Path, tier: str) -> None:
+    """Fit the motion and shape directions."""
+    import numpy as np
+
+    from avcc.training.motion import errors, fit
+
+    arrays = fit(cache, tier)
+    work.mkdir(parents=True, exist_ok=True)
+    np.savez(work / "motion.npz", **arrays)
+    for step in (0.1, 0.2, 0.4, 0.8):
+        print(f"step {step}: {errors(cache, arrays, step)}")
+
+
+@main.command()
+@click.option("--cache", type=click.Path(path_type=Path), required=True)
+@click.option("--jobs", default=2)
+def keys(cache: Path, jobs: int) -> None:
+    """Code key frames of the clips, for the renderer to learn from what it will be given."""
+    from avcc.training.keys import build
+
+    build(cache, "train", jobs=jobs)
+    build(cache, "val", jobs=jobs)
+
+
+@main.command()
+@click.option("--cache", type=click.Path(path_type=Path), required=True)
+@click.option("--work", type=click.Path(path_type=Path), required=True)
+@click.option("--tier", type=click.Choice(["P", "PW"]), default="PW", help="Which clips.")
+@click.option("--hours", default=0.0, help="Of voice to count; 0: all.")
+def tables(cache: Path, work: Path, tier: str, hours: float) -> None:
+    """Count the entropy coder's tables and write the codebook."""
+    from avcc.entropy.tables import dump
+    from avcc.training.tables import bits, fit
+
+    book = fit(cache, work, tier, hours)
+    (work / "codebook.safetensors").write_bytes(dump(book.arrays))
+    print(f"codebook {book.id.hex()}; validation, bit/s:")
+    for name, rate in bits(cache, work, book).items():
+        print(f"  {name} {rate:.0f}")
+
+
+@main.command()
+@click.option("--work", type=click.Path(path_type=Path), required=True)
+@click.option("--weights", type=click.Path(path_type=Path), default=Path("weights"))
+@click.option("--note", default="", help="What the manifest says of this round.")
+def pack(work: Path, weights: Path, note: str) -> None:
+    """Put what was trained into ``weights/`` and write the manifest."""
+    from avcc.training.pack import pack as packed
+
+    print(packed(work, weights, note))
+
+
+@main.command()
 @click.argument("stage", type=click.Choice(sorted(STAGES)))
 @click.option("--cache", type=click.Path(path_type=Path), required=True)
 @click.option("--work", type=click.Path(path_type=Path), required=True, help="Checkpoints.")
@@ -46,8 +103,9 @@ def cache(data: Path, cache: Path, jobs: int) -> None:
 @click.option("--seed", default=0)
 @click.option("--perceptual", type=click.Path(path_type=Path), help="Folder of LPIPS weights.")
 @click.option("--judge-from", default=3000, help="Step at which discriminators join.")
+@click.option("--hours", default=0.0, help="Of voice to turn into tokens; 0: all.")
 @click.option("--dry", is_flag=True, help="A few steps and a validation, as a rehearsal.")
-def train(stage: str, **options) -> None:
+def train(stage: str, **options: Any) -> None:
     """Train one stage, resuming where it stopped."""
     module, name = STAGES[stage].split(":")
     built = getattr(importlib.import_module(module), name)(Options(**options))

@@ -19,7 +19,7 @@ LAYERS, CODES = 6, 256
 
 
 def voice_levels(code: Tensor) -> Tensor:
-    """Voice code in -1..1 -> int64 levels 0..7 (finite scalar quantisation, Mentzer et al. 2023)."""
+    """Voice code in -1..1 -> int64 levels 0..7 (finite scalar quantisation, Mentzer 2023)."""
     return ((code + 1) / 2 * (VOICE_LEVELS - 1)).round().long().clamp(0, VOICE_LEVELS - 1)
 
 
@@ -43,7 +43,7 @@ class Residuals(nn.Module):
         self.ready: Tensor
 
     def forward(self, latent: Tensor, layers: Tensor, heard: Tensor) -> tuple[Tensor, Tensor]:
-        """Latents (B, T, 32), layers a sample (B,), sounding (B, T) -> quantised, commitment loss."""
+        """Latents (B, T, 32), layers a sample (B,), sounding (B, T) -> quantised, commitment."""
         left, out = latent.detach(), torch.zeros_like(latent)
         loss = latent.new_zeros(())
         for i in range(LAYERS):
@@ -77,7 +77,7 @@ class Residuals(nn.Module):
     @torch.no_grad()
     def _learn(self, i: int, rows: Tensor, which: Tensor) -> None:
         count = torch.bincount(which, minlength=CODES).float()
-        total = torch.zeros(CODES, LATENT).index_add_(0, which, rows)
+        total = torch.zeros_like(self.total[i]).index_add_(0, which, rows)
         self.size[i].mul_(0.99).add_(count, alpha=0.01)
         self.total[i].mul_(0.99).add_(total, alpha=0.01)
         self.books[i] = self.total[i] / self.size[i].clamp(min=1e-3)[:, None]
@@ -89,10 +89,10 @@ class Residuals(nn.Module):
 
 
 class AcousticStage(Stage):
-    """Mel distance of the estimator under every number of layers, with tokens sometimes left out."""
+    """Mel distance of the estimator under any number of layers, tokens sometimes left out."""
 
     name = "acoustic"
-    batch = 32
+    batch = 16
 
     def __init__(self, options: Options) -> None:
         super().__init__(options)
@@ -102,9 +102,8 @@ class AcousticStage(Stage):
         self.nets["estimator"] = Estimator()
         self.nets["residuals"] = Residuals()
         self.optims["all"] = self.adam(self.nets, 1e-3)
-        self.rng = np.random.default_rng(options.seed)
-        self.mel = LogMel()
-        self.train = spoken(options.cache, options.work, "train", options.tier)
+        self.mel = LogMel().to(options.device)
+        self.train = spoken(options.cache, options.work, "train", options.tier, options.hours)
         self.held = spoken(options.cache, options.work, "val").batch(
             np.random.default_rng(1), 64, FRAMES
         )
@@ -113,6 +112,7 @@ class AcousticStage(Stage):
         self, nets: nn.ModuleDict, wave: Tensor, token: Tensor, layers: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Mean absolute mel error of each sample (B,), and the commitment loss."""
+        wave, token, layers = (x.to(self.o.device) for x in (wave, token, layers))
         mel, heard = self.mel(wave), token != SILENT
         with self.autocast():
             latent = nets["encoder"](mel).float()

@@ -17,7 +17,7 @@ FRAMES = 100  # 4 s
 class Guesser(nn.Module):
     """Decoder of the masked autoencoder: thrown away after training."""
 
-    def __init__(self, width: int, inner: int = 128) -> None:
+    def __init__(self, width: int, inner: int = 96) -> None:
         super().__init__()
         self.entry = nn.Linear(width, inner)
         self.hidden = nn.Parameter(torch.zeros(inner))
@@ -44,19 +44,16 @@ class AudioMAEStage(Stage):
     """
 
     name = "audiomae"
-    batch = 24
+    batch = 12
 
     def __init__(self, options: Options) -> None:
         super().__init__(options)
         torch.manual_seed(options.seed)
         self.nets["mae"] = AudioMAE()
-        self.nets["guesser"] = Guesser(256)
+        self.nets["guesser"] = Guesser(192)
         self.optims["all"] = self.adam(self.nets, 8e-4)
-        self.rng = np.random.default_rng(options.seed)
         self.train = voices(options.cache, "train", options.tier)
-        self.held = voices(options.cache, "val").batch(
-            np.random.default_rng(1), 48, FRAMES * 640
-        )
+        self.held = voices(options.cache, "val").batch(np.random.default_rng(1), 48, FRAMES * 640)
         self.mel = LogMel().to(options.device)
 
     def _keep(self, rng: np.random.Generator, count: int) -> Tensor:
@@ -72,11 +69,13 @@ class AudioMAEStage(Stage):
     def _loss(self, nets: nn.ModuleDict, wave: Tensor, keep: Tensor) -> Tensor:
         mel = self.mel(wave)
         target = patches(mel)
+        mae = nets["mae"]
+        assert isinstance(mae, AudioMAE)
         with self.autocast():
-            x, seconds = nets["mae"].embed(mel)
+            x, seconds = mae.embed(mel)
             x = x.gather(1, keep[..., None].expand(-1, -1, x.shape[-1]))
             times = seconds[keep][:, None]
-            for block in nets["mae"].blocks:
+            for block in mae.blocks:
                 x = block(x, times)
             guess = nets["guesser"](x, keep, seconds)
         error = (guess.float() - target).square().mean(-1)

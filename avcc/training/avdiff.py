@@ -17,9 +17,9 @@ from avcc.analysis.speech import LEVEL, active_level
 from avcc.diffusion.avdiff import MEL, AVDiff, Condition
 from avcc.diffusion.estimate import Estimator
 from avcc.diffusion.schedule import MEL_UNSENT, between, mel_off
+from avcc.layers import halve
 from avcc.quantise.codebook import nearest
 from avcc.quantise.scalar import SHAPE_STEPS, STEPS, rounded
-from avcc.layers import halve
 from avcc.stages import MOTION, SILENT, UNSENT
 from avcc.training.acoustic import LAYERS, Residuals, voice_levels, voice_values
 from avcc.training.data import part
@@ -41,9 +41,13 @@ class Talk:
     tokens: np.ndarray | None
 
 
+def _length(talk: Talk) -> int:
+    return 0 if talk.mesh is None else len(talk.mesh)
+
+
 @torch.no_grad()
 def talks(cache: Path, work: Path, split: str, tier: str) -> list[Talk]:
-    """Every clip of a split with picture and, where there is one, voice; tokens are kept in a file."""
+    """Every clip of a split with picture and, if there is one, voice; tokens go to a file."""
     centroids = np.load(work / "centroids.npy")
     saved = work / f"talks_{split}_{tier}.npz"
     known = dict(np.load(saved)) if saved.exists() else {}
@@ -73,7 +77,7 @@ class AVDiffStage(Stage):
     """Rectified-flow matching with a random operating point, random gaps and absent modalities."""
 
     name = "avdiff"
-    batch = 24
+    batch = 16
     cross = True
 
     def __init__(self, options: Options) -> None:
@@ -90,18 +94,17 @@ class AVDiffStage(Stage):
         parts = {"encoder": AcousticEncoder(), "voice": VoiceEncoder(), "estimator": Estimator()}
         for name, net in parts.items():
             restore(net, trained, name)
-        self.speech = nn.ModuleDict(parts).eval().requires_grad_(False)
-        self.residuals = Residuals().eval()
+        self.speech = nn.ModuleDict(parts).to(options.device).eval().requires_grad_(False)
+        self.residuals = Residuals().to(options.device).eval()
         self.residuals.books.copy_(trained["books"].float())
-        self.mel = LogMel()
-        self.rng = np.random.default_rng(options.seed)
+        self.mel = LogMel().to(options.device)
         self.talks = talks(options.cache, work, "train", options.tier)
-        self.spoken = spoken(options.cache, work, "train", options.tier)
-        weights = np.array([len(t.mesh) for t in self.talks], float) ** 0.5  # type: ignore[arg-type]
+        self.spoken = spoken(options.cache, work, "train", options.tier, options.hours)
+        weights = np.array([_length(t) for t in self.talks], np.float64) ** 0.5
         self.chance = weights / weights.sum()
         held = [t for t in talks(options.cache, work, "val", "PW") if t.wave is not None]
         rng = np.random.default_rng(5)
-        self.held = [t for t in held if len(t.mesh) > FRAMES + 1]  # type: ignore[arg-type]
+        self.held = [t for t in held if _length(t) > FRAMES + 1]
         self.held_batches = {
             name: self._assemble(rng, [self._cut(rng, t) for t in self.held], **point)
             for name, point in HELD_POINTS.items()
@@ -180,21 +183,23 @@ class AVDiffStage(Stage):
                     a_off[i, :count] = mel_off(int(depth[i]), True)
                     if rng.random() < 0.7:
                         tokens[i, hole], a_off[i, hole] = UNSENT, MEL_UNSENT
-        mel = self.mel(torch.from_numpy(wave))
-        token = torch.from_numpy(tokens)
+
+        def f(x: np.ndarray) -> Tensor:
+            return torch.from_numpy(x).to(self.o.device)
+
+        mel, token = self.mel(f(wave)), f(tokens)
         with torch.no_grad(), self.autocast():
             heard = (token != SILENT) & (token != UNSENT)
-            speaks = torch.from_numpy(has_audio[..., 0] > 0)
+            speaks = f(has_audio[..., 0] > 0)
             voice = voice_values(voice_levels(self.speech["voice"](mel, speaks).float()))
             # a file without sound has no voice code either
             voice = voice * speaks.any(1)[:, None]
             latent = self.speech["encoder"](mel).float()
-            acoustic, _ = self.residuals(latent, torch.from_numpy(depth), heard)
+            acoustic, _ = self.residuals(latent, f(depth), heard)
             guess = halve(self.speech["estimator"](token, acoustic, voice).float())
         # where nothing was sent the estimator's guess says nothing: the mean of speech is nearer
         unsent = (token == UNSENT)[..., None]
         guess = guess.masked_fill(unsent, 0.0)
-        f = torch.from_numpy
         c = Condition(guess, f(motion), f(a_off), f(m_off), voice, f(shape))
         return c, halve(mel), f(true), f(has_audio).float(), f(has_motion).float()
 
@@ -206,8 +211,10 @@ class AVDiffStage(Stage):
         c, mel, motion, has_audio, has_motion = data
         goal_a = ((mel - c.mel) / c.mel_off).clamp(-8, 8)
         goal_m = ((motion - c.motion) / c.motion_off).clamp(-8, 8)
-        ea = torch.randn(goal_a.shape, generator=noise)
-        em = torch.randn(goal_m.shape, generator=noise)
+        # drawn on the CPU, so that a validation hears the same noise everywhere
+        ea = torch.randn(goal_a.shape, generator=noise).to(goal_a.device)
+        em = torch.randn(goal_m.shape, generator=noise).to(goal_m.device)
+        ta, tm = ta.to(goal_a.device), tm.to(goal_m.device)
         xa = torch.lerp(goal_a, ea, ta[:, None, None])
         xm = torch.lerp(goal_m, em, tm[:, None, None])
         with self.autocast():

@@ -121,11 +121,16 @@ def _write_speech(folder: Path, data: Path, rows: list[dict]) -> None:
     print(f"{folder.name}: {len(index)} files, {start / 16000 / 3600:.2f} h", flush=True)
 
 
+def _rows(manifest: Path) -> list[dict]:
+    with open(manifest, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
 def build(data: Path, cache: Path, jobs: int = 2) -> None:
     """Decode everything under ``data`` into ``cache``; parts that are complete are left alone."""
-    clips = list(csv.DictReader(open(data / "clips" / "manifest.csv")))
-    stills = list(csv.DictReader(open(data / "faces" / "manifest.csv")))
-    speech = list(csv.DictReader(open(data / "speech" / "manifest.csv")))
+    clips = _rows(data / "clips" / "manifest.csv")
+    stills = _rows(data / "faces" / "manifest.csv")
+    speech = _rows(data / "speech" / "manifest.csv")
     os.environ.setdefault("GLOG_minloglevel", "3")
     with ProcessPoolExecutor(jobs) as pool:
         for part in ("hi_val", "hi_train", "stills", "lo_train", "lo_val"):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from avcc.analysis.speech import LEVEL, active_level
-from avcc.stages import SAMPLES_PER_FRAME
+from avcc.stages import SAMPLE_RATE, SAMPLES_PER_FRAME
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,6 @@ def part(cache: Path, name: str, tier: str = "PW") -> Part:
     return Part(index, frames, mesh, np.memmap(folder / "audio.i16", np.int16, "r"))
 
 
-
-
 @dataclass(frozen=True)
 class Voices:
     """Every voice of a split as one list of float32 waveforms at a common level."""
@@ -63,8 +61,11 @@ class Voices:
         return length / length.sum()
 
 
-def voices(cache: Path, split: str, tier: str = "PW") -> Voices:
-    """Speech pack and the clips' own voices (``split`` train or val), each at ``LEVEL``."""
+def voices(cache: Path, split: str, tier: str = "PW", hours: float = 0) -> Voices:
+    """Speech pack and the clips' own voices (``split`` train or val), each at ``LEVEL``.
+
+    ``hours``: at most so much, a random choice of whole voices (0: all).
+    """
     waves = []
     folder = cache / ("speech_train" if split == "train" else "speech_test")
     audio = np.memmap(folder / "audio.i16", np.int16, "r")
@@ -73,5 +74,9 @@ def voices(cache: Path, split: str, tier: str = "PW") -> Voices:
     for size in ("hi", "lo"):
         clips = part(cache, f"{size}_{split}", tier)
         waves += [clips.voice(r) for r in clips.index if r["sound"]]
+    if hours:
+        order = np.random.default_rng(0).permutation(len(waves))
+        total = np.cumsum([len(waves[i]) for i in order])
+        waves = [waves[i] for i in order[total <= hours * 3600 * SAMPLE_RATE]]
     levels = [active_level(w) for w in waves]
     return Voices([w * (LEVEL / v) for w, v in zip(waves, levels, strict=True) if v > 1e-4])

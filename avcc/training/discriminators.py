@@ -6,6 +6,8 @@ quarter of their width: the generator here is small, and so is the compute.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -23,8 +25,7 @@ class Period(nn.Module):
         self.period = period
         sizes = [1, width, 2 * width, 4 * width, 8 * width]
         self.layers = nn.ModuleList(
-            weight_norm(nn.Conv2d(a, b, (5, 1), (3, 1), (2, 0)))
-            for a, b in zip(sizes[:-1], sizes[1:], strict=True)
+            weight_norm(nn.Conv2d(a, b, (5, 1), (3, 1), (2, 0))) for a, b in pairwise(sizes)
         )
         self.last = weight_norm(nn.Conv2d(sizes[-1], 1, (3, 1), padding=(1, 0)))
 
@@ -36,6 +37,8 @@ class Period(nn.Module):
 
 class Resolution(nn.Module):
     """Complex spectrogram as two channels, convolved over time and frequency."""
+
+    window: Tensor
 
     def __init__(self, window: int, hop: int, width: int = 24) -> None:
         super().__init__()
@@ -79,8 +82,7 @@ class VoiceJudges(nn.Module):
 def judge_loss(real: list[list[Tensor]], fake: list[list[Tensor]]) -> Tensor:
     """Hinge loss of the discriminators."""
     parts = [
-        F.relu(1 - r[-1]).mean() + F.relu(1 + f[-1]).mean()
-        for r, f in zip(real, fake, strict=True)
+        F.relu(1 - r[-1]).mean() + F.relu(1 + f[-1]).mean() for r, f in zip(real, fake, strict=True)
     ]
     return torch.stack(parts).mean()
 

@@ -25,5 +25,6 @@ def save_weights(path: Path, tensors: dict[str, Tensor], figures: dict[str, floa
 
 def restore(net: torch.nn.Module, tensors: dict[str, Tensor], prefix: str) -> None:
     """Load the tensors whose names start with ``prefix.`` into ``net``, exactly."""
-    own = {k[len(prefix) + 1 :]: v.float() for k, v in tensors.items() if k.startswith(prefix + ".")}
+    start = prefix + "."
+    own = {k.removeprefix(start): v.float() for k, v in tensors.items() if k.startswith(start)}
     net.load_state_dict(own)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -23,7 +22,6 @@ def _one(job: tuple[np.ndarray, int, int]) -> tuple[np.ndarray, int]:
 
 def build(cache: Path, split: str, seed: int = 0, jobs: int = 1) -> None:
     """``cache/keys_<split>``: ``frames.u8`` and ``index.json`` (frame number, bytes, side)."""
-    os.environ["SVT_LOG"] = "1"
     clips = part(cache, f"hi_{split}")
     rng = np.random.default_rng(seed)
     work, rows = [], []

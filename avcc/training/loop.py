@@ -6,9 +6,13 @@ import math
 import os
 import signal
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -30,6 +34,7 @@ class Options:
     dry: bool = False  # a few steps and a validation, to rehearse a round
     perceptual: Path | None = None
     judge_from: int = 3000
+    hours: float = 0  # of voice that is turned into tokens, 0: all
 
 
 def fast_dtype(device: str) -> torch.dtype:
@@ -56,7 +61,7 @@ def fast_dtype(device: str) -> torch.dtype:
 
 
 class Stage:
-    """One part of training. A subclass sets ``name``, ``nets``, ``optims`` and fills the methods."""
+    """One part of training. A subclass sets ``name``, ``nets``, ``optims``, fills the methods."""
 
     name = ""
     batch = 16
@@ -68,6 +73,7 @@ class Stage:
         self.dtype = fast_dtype(options.device)
         self.nets = nn.ModuleDict()
         self.optims: dict[str, torch.optim.Optimizer] = {}
+        self.rng = np.random.default_rng(options.seed)
 
     def autocast(self) -> torch.autocast:
         """Context in which forward passes run."""
@@ -79,17 +85,17 @@ class Stage:
         raise NotImplementedError
 
     def validate(self, nets: nn.ModuleDict) -> dict[str, float]:
-        """Figures on validation data with the averaged weights; ``score`` decides, lower is better."""
+        """Figures on validation data with averaged weights; ``score`` decides, less is better."""
         raise NotImplementedError
 
     def export(self, nets: nn.ModuleDict) -> dict[str, Tensor]:
         """Tensors of the weight file."""
         return {f"{k}.{n}": v for k, net in nets.items() for n, v in net.state_dict().items()}
 
-    def adam(self, net: nn.Module, rate: float, **kw) -> torch.optim.Optimizer:
+    def adam(self, net: nn.Module, rate: float, **kw: Any) -> torch.optim.Optimizer:
         """AdamW whose rate the loop warms up and lets fall along a half cosine."""
-        kw = {"betas": (0.9, 0.98), "weight_decay": 0.01} | kw
-        optim = torch.optim.AdamW(net.parameters(), lr=rate, **kw)
+        chosen: dict[str, Any] = {"betas": (0.9, 0.98), "weight_decay": 0.01} | kw
+        optim = torch.optim.AdamW(net.parameters(), lr=rate, **chosen)
         for group in optim.param_groups:
             group["base"] = rate
         return optim
@@ -100,21 +106,53 @@ def _line(stage: str, i: int, rate: float, left: float, mean: dict[str, float]) 
     return f"{stage} step {i} {rate:.1f} samples/s {left / 60:.1f} min left {figures}"
 
 
-def run(stage: Stage, every: float = 30.0, check: float = 300.0) -> dict[str, float]:
+def _averaging(stage: Stage) -> Callable[..., None]:
+    """Moving average of the weights over the last tenth of the steps, ``ema_decay`` at most."""
+
+    @torch.no_grad()
+    def update(averages: list[Tensor], current: list[Tensor], count: Tensor) -> None:
+        weight = max(1 - stage.ema_decay, 10 / (float(count) + 10))
+        for a, b in zip(averages, current, strict=True):
+            if a.is_floating_point():
+                a.lerp_(b, weight)
+            else:
+                a.copy_(b)
+
+    return update
+
+
+def run(stage: Stage, every: float = 30.0, check: float = 600.0) -> dict[str, float]:
     """Train until the budget is spent or a signal comes; the best averaged weights are kept.
 
     Resumes from ``work/<stage>.ckpt``; writes the exported weights of the best validation to
-    ``work/<stage>.safetensors``. SIGINT and SIGTERM end it after the step in hand.
+    ``work/<stage>.safetensors``. SIGINT and SIGTERM end it after the step in hand. A dry run writes
+    no checkpoint, and leaves the weights of a real one alone.
     """
+    with _signals() as stop:
+        return _run(stage, every, check, stop)
+
+
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """A list that SIGINT and SIGTERM are added to, instead of what they do otherwise."""
+    came: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {n: signal.signal(n, lambda number, _: came.append(number)) for n in numbers}
+    try:
+        yield came
+    finally:
+        for n, handler in before.items():
+            signal.signal(n, handler)
+
+
+def _run(stage: Stage, every: float, check: float, stop: list[int]) -> dict[str, float]:
     o = stage.o
     torch.set_num_threads(o.threads)
     o.work.mkdir(parents=True, exist_ok=True)
     path = o.work / f"{stage.name}.ckpt"
     stage.nets.to(o.device)
-    average = torch.optim.swa_utils.AveragedModel(
-        stage.nets, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(stage.ema_decay)
-    )
-    state = {"step": 0, "seconds": 0.0, "best": math.inf}
+    average = torch.optim.swa_utils.AveragedModel(stage.nets, multi_avg_fn=_averaging(stage))
+    state: dict[str, Any] = {"step": 0, "seconds": 0.0, "best": math.inf}
     if path.exists() and not o.dry:
         saved = torch.load(path, map_location=o.device, weights_only=True)
         stage.nets.load_state_dict(saved["nets"])
@@ -122,21 +160,25 @@ def run(stage: Stage, every: float = 30.0, check: float = 300.0) -> dict[str, fl
         for k, optim in stage.optims.items():
             optim.load_state_dict(saved["optims"][k])
         state = saved["state"]
+        # not the batches of the first steps over again
+        torch.manual_seed(o.seed + state["step"])
+        stage.rng = np.random.default_rng([o.seed, state["step"]])
         print(f"{stage.name}: resumed at step {state['step']}", flush=True)
-    stop: list[int] = []
-    for s in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(s, lambda n, _: stop.append(n))
     total = 20.0 if o.dry else o.minutes * 60
 
     def save() -> None:
         nets = average.module
+        assert isinstance(nets, nn.ModuleDict)
         nets.eval()
         with torch.no_grad():
             figures = stage.validate(nets)
         print(f"{stage.name} validation " + " ".join(f"{k} {v:.4f}" for k, v in figures.items()))
         if figures["score"] < state["best"]:
             state["best"] = figures["score"]
-            save_weights(o.work / f"{stage.name}.safetensors", stage.export(nets), figures)
+            if not (o.dry and path.exists()):
+                save_weights(o.work / f"{stage.name}.safetensors", stage.export(nets), figures)
+        if o.dry:
+            return
         temporary = path.with_suffix(".tmp")
         parts = {
             "nets": stage.nets.state_dict(),

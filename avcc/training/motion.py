@@ -27,7 +27,7 @@ def clip_meshes(clips: Part, row: dict) -> np.ndarray:
 
 
 def fit(cache: Path, tier: str = "PW", seed: int = 0) -> dict[str, np.ndarray]:
-    """Codebook arrays ``motion.directions``, ``motion.scale``, ``shape.mean`` and ``shape.directions``."""
+    """Codebook arrays ``motion.directions``, ``motion.scale``, ``shape.mean``, ``.directions``."""
     rng = np.random.default_rng(seed)
     moved, shapes = [], []
     for name in ("hi_train", "lo_train"):
@@ -74,5 +74,6 @@ def errors(cache: Path, arrays: dict[str, np.ndarray], step: float) -> dict[str,
         out["motion"].append(float(wrong.mean()))
         out["mouth"].append(float(wrong[:, list(LIPS)].mean()))
         there = shape.mesh(shape.vector(mesh[0]))
-        out["shape"].append(float(np.linalg.norm(there - mesh[0], axis=-1).mean() / eyes[0, 0] * 100))
+        away = np.linalg.norm(there - mesh[0], axis=-1).mean() / eyes[0, 0] * 100
+        out["shape"].append(float(away))
     return {k: float(np.mean(v)) for k, v in out.items()}

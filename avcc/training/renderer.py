@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from avcc.render.warp import part_maps
 from avcc.training.data import part
 from avcc.training.loop import Options, Stage
 
-TARGETS = 2  # frames rendered from one key frame
+TARGETS = 3  # frames rendered from one key frame
 
 
 class PictureJudge(nn.Module):
@@ -29,8 +30,7 @@ class PictureJudge(nn.Module):
         super().__init__()
         sizes = [12, width, 2 * width, 4 * width]
         self.layers = nn.ModuleList(
-            spectral_norm(nn.Conv2d(a, b, 4, 2, 1))
-            for a, b in zip(sizes[:-1], sizes[1:], strict=True)
+            spectral_norm(nn.Conv2d(a, b, 4, 2, 1)) for a, b in pairwise(sizes)
         )
         self.last = spectral_norm(nn.Conv2d(sizes[-1], 1, 3, padding=1))
 
@@ -82,7 +82,7 @@ class Pairs:
 
     def batch(self, rng: np.random.Generator, count: int) -> list[dict[str, np.ndarray]]:
         """Random pairs; frames whose mesh is missing are never drawn."""
-        out = []
+        out: list[dict[str, np.ndarray]] = []
         while len(out) < count:
             clip = int(rng.choice(len(self.by_clip), p=self.chance))
             row, keys = self.by_clip[clip]
@@ -113,29 +113,33 @@ class RendererStage(Stage):
     """Perceptual, pixel and restoration losses; the judge joins for the second half."""
 
     name = "renderer"
-    batch = 4
+    batch = 2
 
     def __init__(self, options: Options) -> None:
         super().__init__(options)
+        if options.perceptual is None:
+            raise ValueError("this stage needs the folder of LPIPS weights (--perceptual)")
         torch.manual_seed(options.seed)
         arrays = np.load(options.work / "motion.npz")
         bank = MotionBank(arrays["motion.directions"])
         shape = ShapeBank(arrays["shape.mean"], arrays["shape.directions"])
-        self.nets["renderer"] = Renderer().to(memory_format=torch.channels_last)
-        self.nets["judge"] = PictureJudge().to(memory_format=torch.channels_last)
+        self.nets["renderer"], self.nets["judge"] = Renderer(), PictureJudge()
+        for net in self.nets.values():
+            net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optims["renderer"] = self.adam(self.nets["renderer"], 5e-4)
         self.optims["judge"] = self.adam(self.nets["judge"], 2e-4, betas=(0.5, 0.98))
         self.lpips = Lpips(options.perceptual).to(options.device).eval().requires_grad_(False)
-        self.rng = np.random.default_rng(options.seed)
         self.train = Pairs(options.cache, "train", bank, shape, options.tier)
         self.held = Pairs(options.cache, "val", bank, shape, "PW")
         self.judged = options.judge_from
 
     def _render(self, nets: nn.ModuleDict, x: dict) -> tuple[Tensor, Tensor]:
+        renderer = nets["renderer"]
+        assert isinstance(renderer, Renderer)
         with self.autocast():
-            key = nets["renderer"].key(x["key"], x["key_mesh"])
+            key = renderer.key(x["key"], x["key_mesh"])
             times = len(x["frames"]) // len(x["key"])
-            out = nets["renderer"](key.repeat(times), x["mesh"], x["code"])
+            out = renderer(key.repeat(times), x["mesh"], x["code"])
         return out, key.picture.float()
 
     def step(self, i: int) -> dict[str, float]:
@@ -181,12 +185,13 @@ class RendererStage(Stage):
     def validate(self, nets: nn.ModuleDict) -> dict[str, float]:
         distance, plain, kept = [], [], []
         for clip, (row, keys) in enumerate(self.held.by_clip):
-            frames = np.linspace(5, row["frames"] - 5, 6).astype(int)
+            frames = np.linspace(5, row["frames"] - 5, 4).astype(int)
             x = tensors([self.held.one(clip, keys[0], frames, float(STEPS[1]))], self.o.device)
             out, restored = self._render(nets, x)
             distance.append(float(self.lpips(out.clamp(-1, 1), x["frames"]).mean()))
             kept.append(float(self.lpips(restored.clamp(-1, 1), x["true_key"]).mean()))
-            plain.append(float(self.lpips(x["key"].expand_as(out).contiguous(), x["frames"]).mean()))
+            frozen = x["key"].expand_as(out).contiguous()
+            plain.append(float(self.lpips(frozen, x["frames"]).mean()))
         score = float(np.mean(distance))
         return {"score": score, "frozen": float(np.mean(plain)), "key": float(np.mean(kept))}
 

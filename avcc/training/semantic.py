@@ -50,7 +50,8 @@ def kmeans(x: Tensor, count: int, rounds: int = 20, seed: int = 0) -> Tensor:
         centroids = total / size.clamp(min=1)[:, None]
         dead = (size < 3).nonzero()[:, 0]
         if len(dead):
-            centroids[dead] = x[gap.topk(len(dead) * 20).indices][:: 20][: len(dead)]
+            far = gap.topk(min(len(dead) * 20, len(x))).indices
+            centroids[dead] = x[far[:: len(far) // len(dead)][: len(dead)]]
     return centroids
 
 

@@ -23,9 +23,7 @@ class Spoken:
         length = np.array([len(t) for t in tokens], np.float64) ** 0.7
         self.chance = length / length.sum()
 
-    def batch(
-        self, rng: np.random.Generator, count: int, frames: int
-    ) -> tuple[Tensor, Tensor]:
+    def batch(self, rng: np.random.Generator, count: int, frames: int) -> tuple[Tensor, Tensor]:
         """Random cuts: waveform float32 (count, 640 frames), tokens int64 (count, frames)."""
         wave = np.zeros((count, frames * 640), np.float32)
         token = np.full((count, frames), SILENT, np.int64)
@@ -40,15 +38,15 @@ class Spoken:
 
 
 @torch.no_grad()
-def spoken(cache: Path, work: Path, split: str, tier: str = "PW") -> Spoken:
+def spoken(cache: Path, work: Path, split: str, tier: str = "PW", hours: float = 0) -> Spoken:
     """Tokens of every voice; centroids are fitted on the training split if there are none yet."""
-    heard: Voices = voices(cache, split, tier)
+    heard: Voices = voices(cache, split, tier, hours)
     path = work / "centroids.npy"
     if not path.exists():
-        train = heard if split == "train" else voices(cache, "train", tier)
+        train = heard if split == "train" else voices(cache, "train", tier, hours)
         np.save(path, fit(work, train).numpy())
     centroids = np.load(path)
-    saved = work / f"tokens_{split}_{tier}.npz"
+    saved = work / f"tokens_{split}_{tier}_{hours:g}.npz"
     waves = [w[: len(w) // 640 * 640] for w in heard.waves]
     if saved.exists():
         flat = np.load(saved)["tokens"]

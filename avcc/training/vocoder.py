@@ -41,7 +41,6 @@ class VocoderStage(Stage):
         self.nets["judges"] = judge.VoiceJudges()
         self.optims["vocoder"] = self.adam(self.nets["vocoder"], 5e-4, betas=(0.8, 0.95))
         self.optims["judges"] = self.adam(self.nets["judges"], 3e-4, betas=(0.8, 0.95))
-        self.rng = np.random.default_rng(options.seed)
         self.train = voices(options.cache, "train", options.tier)
         self.held = voices(options.cache, "val").batch(np.random.default_rng(1), 64, 64000)
         self.mel = LogMel().to(options.device)
@@ -66,7 +65,8 @@ class VocoderStage(Stage):
             self.nets["judges"].requires_grad_(False)
             with self.autocast():
                 seen_fake = self.nets["judges"](fake)
-                fool, match = judge.fooling_loss(seen_fake), judge.matching_loss(seen_real, seen_fake)
+                fool = judge.fooling_loss(seen_fake)
+                match = judge.matching_loss(seen_real, seen_fake)
             self.nets["judges"].requires_grad_(True)
             loss = loss + fool + 4 * match
             out |= {"judge": bad.item(), "fool": fool.item(), "match": match.item()}
@@ -84,7 +84,7 @@ class VocoderStage(Stage):
         mel = self.mel(real)
         fake = nets["vocoder"](mel)
         mel_loss = float((self.mel(fake) - mel).abs().mean())
-        # judged weights sound better at a slightly worse distance: once they've joined, the newest win
+        # judged weights sound better at a slightly worse distance: the newest win
         return {"score": -self._steps(), "mel": mel_loss, "stft": float(spectral_loss(fake, real))}
 
     def _steps(self) -> float:

@@ -1,0 +1,73 @@
+"""Bits -> operating point: how a budget is split between key frame, motion and voice.
+
+The distortions below were measured on validation clips (docs/model.md says how) and are put on one
+scale, that of LPIPS, by weights that say what a viewer and listener would rather give up. A split
+is never dominated: the best is sought over all operating points for the bits that this clip
+really costs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from avcc.stages import OperatingPoint
+
+STRIDES = (1, 2, 3, 5)
+KEY_LEAST = 60  # bytes: no key frame is smaller
+
+# LPIPS of the decoded clip that a key frame of so many bytes allows.
+KEY_BYTES = (60, 100, 200, 400, 700, 1000, 1500, 2500, 5000, 10000)
+KEY_LPIPS = (0.46, 0.39, 0.30, 0.22, 0.165, 0.135, 0.112, 0.092, 0.080, 0.076)
+
+# Mesh error in % of the eye distance by (stride, step).
+MOTION_ERROR = {
+    (1, 0): 0.77, (1, 1): 0.86, (1, 2): 1.12, (1, 3): 1.80,
+    (2, 0): 0.88, (2, 1): 0.96, (2, 2): 1.21, (2, 3): 1.86,
+    (3, 0): 1.05, (3, 1): 1.12, (3, 2): 1.34, (3, 3): 1.96,
+    (5, 0): 1.45, (5, 1): 1.50, (5, 2): 1.68, (5, 3): 2.20,
+}  # fmt: skip
+
+# Mean absolute log-mel error by number of acoustic layers.
+VOICE_ERROR = (0.42, 0.37, 0.34, 0.32, 0.30, 0.29, 0.28)
+
+MOTION_WEIGHT = 0.045  # LPIPS for one per cent
+VOICE_WEIGHT = 0.9  # LPIPS for one unit of log-mel
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What a clip costs in bytes: ``motion`` by (stride, step), ``voice`` by acoustic layers (empty
+    where there is no sound), ``fixed``: head, framing, shape and voice code."""
+
+    motion: dict[tuple[int, int], float]
+    voice: dict[int, float]
+    fixed: float
+
+
+def ranked(costs: Costs, budget: float) -> list[OperatingPoint]:
+    """Operating points that leave room for a key frame in ``budget`` bytes, the best first.
+
+    Where none does, the cheapest alone: the caller finds out what it really costs.
+    """
+    points: list[tuple[float, OperatingPoint]] = []
+    cheapest: tuple[float, OperatingPoint] | None = None
+    for (stride, step), motion in costs.motion.items():
+        for layers, voice in (costs.voice or {0: 0.0}).items():
+            point = OperatingPoint(stride, step, layers, bool(costs.voice))
+            spent = costs.fixed + motion + voice
+            if cheapest is None or spent < cheapest[0]:
+                cheapest = (spent, point)
+            if budget - spent < KEY_LEAST:
+                continue
+            points.append((_distortion(stride, step, layers, budget - spent), point))
+    if not points:
+        return [cheapest[1]] if cheapest else []
+    return [point for _, point in sorted(points, key=lambda p: p[0])]
+
+
+def _distortion(stride: int, step: int, layers: int, key: float) -> float:
+    seen = float(np.interp(np.log(key), np.log(KEY_BYTES), KEY_LPIPS))
+    moved = MOTION_WEIGHT * MOTION_ERROR[stride, step]
+    return seen + moved + VOICE_WEIGHT * VOICE_ERROR[layers]

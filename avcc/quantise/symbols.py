@@ -1,0 +1,108 @@
+"""Features <-> integers, as an operating point asks for them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from avcc.entropy.tables import Codebook
+from avcc.quantise.codebook import nearest, residual_sum, residual_tokens
+from avcc.quantise.scalar import (
+    SHAPE_STEPS,
+    STEPS,
+    gain_index,
+    gain_value,
+    rounded,
+    steady,
+    voice_levels,
+    voice_values,
+)
+from avcc.stages import (
+    LATENT,
+    MOTION,
+    SEGMENT_FRAMES,
+    SILENT,
+    UNSENT,
+    VOICE,
+    Features,
+    Identity,
+    OperatingPoint,
+    Segment,
+    Symbols,
+)
+
+
+class Quantiser:
+    """All that is quantised with one codebook. ``features`` of one clip at a time."""
+
+    def __init__(self, book: Codebook) -> None:
+        self.centroids = book.arrays["semantic.centroids"].astype(np.float32)
+        self.books = book.arrays["acoustic.books"].astype(np.float32)
+
+    def tokens(self, features: Features) -> tuple[np.ndarray, np.ndarray]:
+        """Semantic tokens int64 (N,) and acoustic tokens int64 (N, all layers) of a clip."""
+        layers = len(self.books)
+        if features.silent.all():
+            count = len(features.silent)
+            return np.full(count, SILENT, np.int64), np.zeros((count, layers), np.int64)
+        semantic = np.where(features.silent, SILENT, nearest(features.semantic, self.centroids))
+        acoustic = residual_tokens(features.acoustic, self.books, layers)
+        acoustic[features.silent] = 0
+        return semantic.astype(np.int64), acoustic
+
+    def identity(self, shape: np.ndarray, features: Features, sound: bool) -> Identity:
+        """The identity code but for its picture. ``shape``: float32 (M,), the key face's."""
+        voice = np.zeros(0, np.int64)
+        if sound:
+            levels = voice_levels(features.voice[:VOICE])
+            voice = np.append(levels, gain_index(float(features.voice[VOICE])))
+        return Identity(b"", 0, rounded(shape, SHAPE_STEPS), voice)
+
+    def segments(
+        self, features: Features, tokens: tuple[np.ndarray, np.ndarray], point: OperatingPoint
+    ) -> list[Segment]:
+        """A clip's features cut into segments of symbols."""
+        out = []
+        stride, step = point.motion_stride, float(STEPS[point.motion_step])
+        for a in range(0, len(features.motion), SEGMENT_FRAMES):
+            part = slice(a, min(len(features.motion), a + SEGMENT_FRAMES))
+            frames = part.stop - a
+            motion = features.motion[part][:: stride or 1]
+            codes = steady(motion, step) if stride else np.zeros((0, motion.shape[1]), np.int64)
+            semantic, acoustic = (t[part] for t in tokens)
+            acoustic = acoustic[:, : point.acoustic_layers]
+            if not point.semantic:
+                semantic, acoustic = semantic[:0], acoustic[:0]
+            out.append(Segment(frames, codes, semantic, acoustic))
+        return out
+
+    def features(self, symbols: Symbols, picture: np.ndarray, mesh: np.ndarray) -> Features:
+        """The way back, with gaps where nothing was sent or a segment was lost.
+
+        ``picture`` uint8 (256, 256, 3) and ``mesh`` float32 (478, 2): of the first identity.
+        """
+        head, voice = symbols.head, symbols.identities[0].voice
+        count, point = head.frames, head.point
+        motion = np.full((count, MOTION), np.nan, np.float32)
+        semantic = np.full(count, UNSENT, np.int64)
+        acoustic = np.zeros((count, LATENT), np.float32)
+        for number, seg in enumerate(symbols.segments):
+            if seg is None:
+                continue
+            a = number * SEGMENT_FRAMES
+            if point.motion_stride:
+                step = STEPS[point.motion_step]
+                motion[a : a + seg.frames : point.motion_stride] = seg.motion * step
+            if len(seg.semantic):
+                semantic[a : a + seg.frames] = seg.semantic
+                acoustic[a : a + seg.frames] = residual_sum(seg.acoustic, self.books)
+        silent = semantic == SILENT
+        acoustic[silent] = 0
+        code = np.zeros(VOICE + 1, np.float32)
+        if len(voice):
+            code = np.append(voice_values(voice[:VOICE]), gain_value(int(voice[VOICE])))
+        return Features(picture, mesh, motion, semantic, acoustic, silent, code.astype(np.float32))
+
+
+def shape_vector(identity: Identity) -> np.ndarray:
+    """The quantised shape of an identity, float32 (M,)."""
+    return (identity.shape * SHAPE_STEPS).astype(np.float32)

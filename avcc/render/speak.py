@@ -1,0 +1,47 @@
+"""Mel -> a voice at the level it had, in windows of bounded size."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from avcc.analysis.mel import LEVEL
+from avcc.render.voice import Vocoder
+from avcc.stages import SAMPLES_PER_FRAME
+
+WINDOW, MARGIN = 250, 20  # tokens spoken at a time, and beyond each side (the vocoder hears 10)
+
+
+class Speaker:
+    """The vocoder over a whole clip."""
+
+    def __init__(self, vocoder: Vocoder) -> None:
+        self._vocoder = vocoder
+
+    @torch.inference_mode()
+    def __call__(
+        self, mel: np.ndarray, silent: np.ndarray, level: float, samples: int
+    ) -> np.ndarray:
+        """Mel float32 (2 N, 80), silence bool (N,), RMS of active speech -> float32 (samples,)."""
+        count, parts = len(silent), []
+        device = self._vocoder.window.device
+        for a in range(0, count, WINDOW):
+            first, last = max(0, a - MARGIN), min(count, a + WINDOW + MARGIN)
+            window = torch.from_numpy(mel[2 * first : 2 * last])[None].to(device)
+            wave = self._vocoder(window)[0].float().cpu().numpy()
+            parts.append(wave[(a - first) * SAMPLES_PER_FRAME :][: WINDOW * SAMPLES_PER_FRAME])
+        wave = np.concatenate(parts)[: count * SAMPLES_PER_FRAME]
+        wave = wave * _loudness(silent) * (level / LEVEL)
+        out = np.zeros(samples, np.float32)
+        length = min(samples, len(wave))
+        out[:length] = np.clip(wave[:length], -1, 1)
+        return out
+
+
+def _loudness(silent: np.ndarray) -> np.ndarray:
+    """Gain of each sample: 0 inside silence, 1 in sound, straight lines between."""
+    around = np.pad(silent, 1, constant_values=True)
+    deep = silent & around[:-2] & around[2:]
+    centres = (np.arange(len(silent)) + 0.5) * SAMPLES_PER_FRAME
+    at = np.arange(len(silent) * SAMPLES_PER_FRAME)
+    return np.interp(at, centres, 1.0 - deep).astype(np.float32)

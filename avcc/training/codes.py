@@ -1,0 +1,62 @@
+"""Every voice as the symbols that the encoder would send for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+
+from avcc.analysis.speech import Ear
+from avcc.quantise.codebook import nearest, residual_tokens
+from avcc.quantise.scalar import voice_levels
+from avcc.stages import SAMPLES_PER_FRAME, SILENT
+from avcc.training.data import voices
+from avcc.training.export import restore
+
+LONGEST = 60 * 16_000  # samples of a voice that are taken
+
+
+@dataclass(frozen=True)
+class Codes:
+    """``semantic`` int64 (T,), ``acoustic`` int64 (T, layers), ``voice`` int64 (24,)."""
+
+    semantic: np.ndarray
+    acoustic: np.ndarray
+    voice: np.ndarray
+
+
+def trained_ear(work: Path) -> Ear:
+    """The networks of a work folder that listen."""
+    ear = Ear()
+    restore(ear.mae, load_file(work / "audiomae.safetensors"), "mae")
+    acoustic = load_file(work / "acoustic.safetensors")
+    restore(ear.encoder, acoustic, "encoder")
+    restore(ear.voice, acoustic, "voice")
+    return ear.eval()
+
+
+@torch.no_grad()
+def codes_of(
+    cache: Path, work: Path, split: str, tier: str = "PW", hours: float = 0
+) -> list[Codes]:
+    """The symbols of every voice of a split, or of so many hours of it."""
+    ear = trained_ear(work)
+    centroids = np.load(work / "centroids.npy")
+    books = load_file(work / "acoustic.safetensors")["books"].float().numpy()
+    out = []
+    for wave in voices(cache, split, tier, hours).waves:
+        wave = wave[:LONGEST]
+        frames = len(wave) // SAMPLES_PER_FRAME
+        if frames < 10:
+            continue
+        heard = ear(wave, frames)
+        if heard.silent.all():
+            continue
+        semantic = np.where(heard.silent, SILENT, nearest(heard.semantic, centroids))
+        acoustic = residual_tokens(heard.acoustic, books, len(books))
+        acoustic[heard.silent] = 0
+        out.append(Codes(semantic.astype(np.int64), acoustic, voice_levels(heard.voice)))
+    return out

@@ -1,0 +1,84 @@
+"""A round's weights into ``weights/``: files, and the manifest that vouches for them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import safetensors
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from avcc.entropy.tables import ID_BYTES
+from avcc.weights import MANIFEST
+
+LICENCE = "research weights; see docs/model.md, section Licences"
+DATA = (
+    "clips tier P and W (train split: 51.1 min, 140 people), speech pack (train: 4.22 h, 569"
+    " speakers), face stills (1,046); none of it is in this repository"
+)
+STAGES = {
+    "codebook": "motion, audiomae, acoustic, tables",
+    "speech": "audiomae, acoustic",
+    "avdiff": "avdiff",
+    "renderer": "renderer",
+    "vocoder": "vocoder",
+}
+
+
+def pack(work: Path, weights: Path, note: str = "") -> str:
+    """Write what ``work`` holds; returns the model's id. Earlier models' files are replaced only
+    where they have the same name: files keep their names, git keeps their history."""
+    weights.mkdir(parents=True, exist_ok=True)
+    book = (work / "codebook.safetensors").read_bytes()
+    model = hashlib.sha256(book).digest()[:ID_BYTES].hex()
+    sources = {"codebook": work / "codebook.safetensors"}
+    sources |= {part: work / f"{part}.safetensors" for part in ("avdiff", "renderer", "vocoder")}
+    _speech(work)
+    sources["speech"] = work / "speech.safetensors"
+    files: dict[str, Any] = {}
+    for part, source in sources.items():
+        data = source.read_bytes()
+        temporary = weights / f"{source.name}.part"
+        temporary.write_bytes(data)
+        os.replace(temporary, weights / source.name)
+        files[source.name] = {
+            "sha256": hashlib.sha256(data).hexdigest(),
+            "bytes": len(data),
+            "licence": LICENCE,
+            "data": DATA,
+            "stages": STAGES[part],
+            "validation": _figures(source),
+            "note": note,
+        }
+    manifest = {
+        "default": model,
+        "models": {model: {part: source.name for part, source in sources.items()}},
+        "files": files,
+    }
+    temporary = weights / f"{MANIFEST}.part"
+    temporary.write_text(json.dumps(manifest, indent=1) + "\n", "utf-8")
+    os.replace(temporary, weights / MANIFEST)
+    return model
+
+
+def _speech(work: Path) -> None:
+    """Everything that listens, and the estimator, in one file."""
+    found: dict[str, Tensor] = {}
+    figures: dict[str, str] = {}
+    for name in ("audiomae", "acoustic"):
+        tensors = load_file(work / f"{name}.safetensors")
+        for key, tensor in tensors.items():
+            if key != "books":  # they are in the codebook
+                found[key if key.startswith("estimator.") else f"ear.{key}"] = tensor
+        figures |= {f"{name} {k}": v for k, v in _figures(work / f"{name}.safetensors").items()}
+    save_file(found, work / "speech.safetensors", metadata={"figures": json.dumps(figures)})
+
+
+def _figures(path: Path) -> dict[str, str]:
+    """The validation figures that a stage left in its file."""
+    with safetensors.safe_open(path, "np") as file:
+        return json.loads((file.metadata() or {}).get("figures", "{}"))

@@ -1,0 +1,235 @@
+"""The codebook: integer tables of the entropy coder, counted over the training clips and voices.
+
+Contexts come first (which row of a table codes what), then one walk through everything with the
+traversal that encoder and decoder use, then frequencies. Validation data is only measured.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.numpy import load_file
+
+from avcc.analysis.motion import MotionBank, ShapeBank
+from avcc.entropy.context import ESCAPE, REACH, identity, segment
+from avcc.entropy.count import Counter, segment_bits
+from avcc.entropy.tables import SIGNED, Codebook, frequencies
+from avcc.quantise.rate import STRIDES
+from avcc.quantise.scalar import (
+    GAIN_LEVELS,
+    SHAPE_STEPS,
+    STEPS,
+    VOICE_LEVELS,
+    rounded,
+    steady,
+)
+from avcc.stages import (
+    MOTION,
+    SEGMENT_FRAMES,
+    SHAPE,
+    SILENT,
+    TOKENS,
+    VOICE,
+    OperatingPoint,
+    Segment,
+)
+from avcc.training.codes import Codes, codes_of
+from avcc.training.data import part
+from avcc.training.motion import clip_meshes
+from avcc.training.semantic import kmeans
+
+GROUPS = 24  # classes of semantic tokens that sound
+ACOUSTIC_GROUPS = 8
+BELIEF = 30.0  # symbols that the likes of a sparse row weigh
+ROWS_FIRST = 24  # rows of table.motion_first
+
+
+def fit(cache: Path, work: Path, tier: str = "PW", hours: float = 0) -> Codebook:
+    """The codebook of what ``work`` holds: motion bank, centroids, acoustic books."""
+    arrays = _models(work)
+    motion = clip_motion(cache, arrays, "train", tier)
+    voices = codes_of(cache, work, "train", tier, hours)
+    contexts = _contexts(arrays, motion, voices)
+    blank = Codebook.blank(contexts, 3 + SHAPE, (VOICE + 1, GAIN_LEVELS))
+    counter = Counter(blank)
+    for code in motion:
+        for stride in STRIDES:
+            for step in range(len(STEPS)):
+                point = OperatingPoint(stride, step, 0, False)
+                for seg in motion_segments(code, point):
+                    segment(counter, blank, point, seg.frames, seg)
+    layers = blank.layers
+    point = OperatingPoint(0, 0, layers, True)
+    for one in voices:
+        for seg in voice_segments(one, layers):
+            segment(counter, blank, point, seg.frames, seg)
+    for shape in shapes(cache, arrays, tier):
+        identity(counter, blank, shape, np.zeros(0, np.int64), False)
+    counts = counter.counts
+    counts["voice"] = _voice_counts(voices)
+    tables = {
+        f"table.{name}": frequencies(count, _prior(name, count, blank))
+        for name, count in counts.items()
+    }
+    halves = {k: v.astype(np.float16) for k, v in arrays.items()}
+    return Codebook.from_arrays(halves | contexts | tables)
+
+
+def _models(work: Path) -> dict[str, np.ndarray]:
+    """Arrays that quantisers need, rounded as the codebook file stores them."""
+    found = dict(np.load(work / "motion.npz"))
+    found["semantic.centroids"] = np.load(work / "centroids.npy")
+    found["acoustic.books"] = load_file(work / "acoustic.safetensors")["books"]
+    return {k: v.astype(np.float16).astype(np.float32) for k, v in found.items()}
+
+
+def clip_motion(
+    cache: Path, arrays: dict[str, np.ndarray], split: str, tier: str
+) -> list[np.ndarray]:
+    """Coefficients (N, K) of every clip, relative to its most central frame."""
+    bank = MotionBank(arrays["motion.directions"])
+    out = []
+    for size in ("hi", "lo"):
+        clips = part(cache, f"{size}_{split}", tier)
+        for row in clips.index:
+            mesh = clip_meshes(clips, row)
+            if len(mesh) < 10:
+                continue
+            code = bank.coefficients(mesh, mesh[0])
+            middle = int(np.linalg.norm(code - code.mean(0), axis=1).argmin())
+            out.append(bank.coefficients(mesh, mesh[middle]))
+    return out
+
+
+def motion_segments(code: np.ndarray, point: OperatingPoint) -> list[Segment]:
+    """A clip's motion alone, as ``quantise/symbols.py`` cuts it."""
+    out = []
+    for a in range(0, len(code), SEGMENT_FRAMES):
+        cut = code[a : a + SEGMENT_FRAMES]
+        sent = steady(cut[:: point.motion_stride], float(STEPS[point.motion_step]))
+        nothing = np.zeros((0, point.acoustic_layers), np.int64)
+        out.append(Segment(len(cut), sent, np.zeros(0, np.int64), nothing))
+    return out
+
+
+def voice_segments(one: Codes, layers: int) -> list[Segment]:
+    """A voice alone."""
+    out = []
+    for a in range(0, len(one.semantic), SEGMENT_FRAMES):
+        token = one.semantic[a : a + SEGMENT_FRAMES]
+        acoustic = one.acoustic[a : a + SEGMENT_FRAMES, :layers]
+        out.append(Segment(len(token), np.zeros((0, MOTION), np.int64), token, acoustic))
+    return out
+
+
+def shapes(cache: Path, arrays: dict[str, np.ndarray], tier: str) -> list[np.ndarray]:
+    """Quantised shape vectors of key faces: some of each clip, and the stills."""
+    bank = ShapeBank(arrays["shape.mean"], arrays["shape.directions"])
+    meshes = []
+    for name in ("hi_train", "lo_train"):
+        clips = part(cache, name, tier)
+        for row in clips.index:
+            meshes += list(clip_meshes(clips, row)[::40][:8])
+    stills = part(cache, "stills").mesh
+    meshes += list(stills[~np.isnan(stills[:, 0, 0])])
+    return [rounded(bank.vector(m), SHAPE_STEPS) for m in meshes]
+
+
+def _contexts(
+    arrays: dict[str, np.ndarray], motion: list[np.ndarray], voices: list[Codes]
+) -> dict[str, np.ndarray]:
+    """Which row codes what: motion by expected size, tokens and acoustic codes by likeness."""
+    steps = len(STEPS)
+    level = np.zeros((steps, MOTION))
+    start = np.zeros((steps, MOTION), np.int32)
+    for i in range(steps):
+        sent = [steady(code, float(STEPS[i])) for code in motion]
+        level[i] = np.mean([np.abs(s[::SEGMENT_FRAMES]).mean(0) for s in sent], 0)
+        moved = np.mean([np.abs(np.diff(s, axis=0)).mean(0) for s in sent if len(s) > 1], 0)
+        start[i] = np.rint(16 * moved)
+    ranked = np.argsort(np.argsort(level.ravel())).reshape(level.shape)
+    first = ranked * ROWS_FIRST // level.size
+    centroids = torch.from_numpy(arrays["semantic.centroids"])
+    groups = _nearest(centroids, kmeans(centroids, GROUPS, rounds=50))
+    used = np.bincount(np.concatenate([v.semantic for v in voices]), minlength=SILENT + 1)
+    rank = np.zeros(TOKENS, np.uint16)
+    present = np.unique(groups)  # a group of k-means may have died
+    groups = np.searchsorted(present, groups)
+    for g in range(len(present)):
+        tokens = np.flatnonzero(groups == g)
+        rank[tokens[np.argsort(-used[tokens], kind="stable")]] = np.arange(len(tokens))
+    books = arrays["acoustic.books"]
+    acoustic = [
+        _nearest(b, kmeans(b, ACOUSTIC_GROUPS, rounds=50)) for b in map(torch.from_numpy, books)
+    ]
+    return {
+        "context.motion_first": first.astype(np.uint8),
+        "context.motion_start": start,
+        "context.semantic_class": np.append(groups, len(present)).astype(np.uint8),
+        "context.semantic_rank": np.append(rank, 0).astype(np.uint16),
+        "context.acoustic_class": np.stack(acoustic).astype(np.uint8),
+    }
+
+
+def _nearest(x: torch.Tensor, centroids: torch.Tensor) -> np.ndarray:
+    return torch.cdist(x, centroids).argmin(1).numpy()
+
+
+def _voice_counts(voices: list[Codes]) -> np.ndarray:
+    """Voice codes weigh by voice; the level, which training voices lack, is left to the prior."""
+    counts = np.zeros((VOICE + 1, GAIN_LEVELS), np.int64)
+    for one in voices:
+        counts[np.arange(VOICE), one.voice] += 1
+    return counts
+
+
+def _prior(name: str, count: np.ndarray, book: Codebook) -> np.ndarray | float:
+    """Pseudo-counts: what a row believes before it has seen anything, from its likes if it can."""
+    if name == "voice":
+        prior = np.zeros((VOICE + 1, GAIN_LEVELS))
+        prior[:VOICE, :VOICE_LEVELS] = 2.0
+        # Speech is recorded at -26 dB or so: index 18 of 2 dB steps up from -62 dB.
+        prior[VOICE] = np.exp(-np.square((np.arange(GAIN_LEVELS) - 18) / 5.0) / 2) + 0.01
+        return prior
+    if name in ("motion", "motion_first", "shape"):
+        value = np.abs(np.arange(SIGNED) - REACH)
+        value[ESCAPE] = REACH + 1
+        return 2.0 * np.exp(-value / 6.0)[None] + 0.02
+    if name == "semantic_token":
+        # One block of rows a class; a rank that the class doesn't have is never coded.
+        sizes = np.bincount(book.token_class)
+        inside = np.arange(count.shape[1]) < sizes[:, None]
+        alike = count.reshape(len(sizes), -1, count.shape[1]).sum(1) + 1.0
+        alike = alike * inside
+        alike = BELIEF * alike / alike.sum(1, keepdims=True) + 0.05 * inside
+        return np.repeat(alike, len(sizes) + 1, 0)
+    if name.startswith("acoustic"):
+        alike = count.sum(0, keepdims=True) + 1.0
+        return BELIEF * alike / alike.sum() + 0.02
+    return 0.5
+
+
+def bits(cache: Path, work: Path, book: Codebook) -> dict[str, float]:
+    """What validation costs, in bits a second: motion by stride and step, voice by layers."""
+    arrays = _models(work)
+    out: dict[str, float] = {}
+    motion = clip_motion(cache, arrays, "val", "PW")
+    seconds = sum(map(len, motion)) / 25
+    for stride in STRIDES:
+        for step in range(len(STEPS)):
+            point = OperatingPoint(stride, step, 0, False)
+            spent = sum(
+                segment_bits(s, point, book)[0] for m in motion for s in motion_segments(m, point)
+            )
+            out[f"motion_{stride}_{step}"] = spent / seconds
+    voices = codes_of(cache, work, "val", "PW")
+    seconds = sum(len(v.semantic) for v in voices) / 25
+    for layers in range(book.layers + 1):
+        point = OperatingPoint(0, 0, layers, True)
+        spent = sum(
+            segment_bits(s, point, book)[1] for v in voices for s in voice_segments(v, layers)
+        )
+        out[f"voice_{layers}"] = spent / seconds
+    return out

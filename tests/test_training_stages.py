@@ -1,0 +1,266 @@
+"""Training on a made-up cache: what each stage reads, learns in a step, and writes."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import faces
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from avcc.analysis.audiomae import AudioMAE
+from avcc.analysis.mel import LEVEL
+from avcc.analysis.motion import MotionBank
+from avcc.analysis.speech import active_level
+from avcc.stages import MOTION, SHAPE, SILENT, TOKENS
+from avcc.training import discriminators, keys, motion, renderer
+from avcc.training.acoustic import AcousticStage
+from avcc.training.audiomae import AudioMAEStage
+from avcc.training.avdiff import AVDiffStage
+from avcc.training.data import Voices, part, voices
+from avcc.training.export import save_weights
+from avcc.training.loop import Options, Stage
+from avcc.training.renderer import RendererStage
+from avcc.training.semantic import kmeans
+from avcc.training.tokens import spoken
+from avcc.training.vocoder import VocoderStage, spectral_loss
+
+torch.set_num_threads(1)
+
+# -- the raw material ---------------------------------------------------------------------------
+
+
+def _talking(frames: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Meshes (frames, 478, 2) of a nodding, talking face, the third missing; int16 sound."""
+    rng = np.random.default_rng(seed)
+    t = np.arange(frames) / 25
+    meshes = np.stack([faces.mesh(0.04 + 0.03 * np.sin(9 * s), seed) for s in t])
+    meshes += 0.02 * np.stack([np.sin(2 * t), np.cos(3 * t)], 1)[:, None]
+    meshes[2:3] = np.nan
+    at = np.arange(frames * 640) / 16_000
+    loud = 4000 * (np.sin(2 * np.pi * at) > -0.7) * np.sin(2 * np.pi * (150 + 20 * seed) * at)
+    return meshes.astype(np.float32), (loud + rng.normal(0, 300, at.shape)).astype(np.int16)
+
+
+def _part(folder: Path, side: int, rows: list[dict]) -> None:
+    folder.mkdir(parents=True)
+    start, every = 0, []
+    frames, meshes, sound = [], [], []
+    for number, row in enumerate(rows):
+        count = row["frames"]
+        mesh, audio = _talking(count, number + 1)
+        frames.append(np.stack([faces.picture(side, number)] * count))
+        meshes.append(mesh)
+        sound.append(audio)
+        every.append({"file": f"{folder.name}/{number}", "start": start, "sound": True} | row)
+        start += count
+    np.concatenate(frames).tofile(folder / "frames.u8")
+    np.concatenate(meshes).tofile(folder / "mesh.f32")
+    np.concatenate(sound).tofile(folder / "audio.i16")
+    (folder / "index.json").write_text(json.dumps(every))
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that ``training cache`` makes, in miniature."""
+    folder = tmp_path_factory.mktemp("cache")
+    for split in ("train", "val"):
+        hi = [{"frames": 16, "tier": "P"}, {"frames": 14, "tier": "W", "sound": False}]
+        _part(folder / f"hi_{split}", 256, hi)
+        _part(folder / f"lo_{split}", 128, [{"frames": 110, "tier": "P"}])
+    _part(folder / "stills", 256, [{"frames": 1, "tier": "P"}])
+    for name in ("speech_train", "speech_test"):
+        (folder / name).mkdir()
+        audio = np.concatenate([_talking(60, seed)[1] for seed in (4, 5)])
+        audio.tofile(folder / name / "audio.i16")
+        rows = [{"start": 0, "samples": 38_400}, {"start": 38_400, "samples": 30_001}]
+        (folder / name / "index.json").write_text(json.dumps(rows))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def work(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A work folder with what the first stages leave, untrained."""
+    folder = tmp_path_factory.mktemp("work")
+    torch.manual_seed(0)
+    mae = {f"mae.{k}": v for k, v in AudioMAE().state_dict().items()}
+    save_weights(folder / "audiomae.safetensors", mae, {})
+    np.save(folder / "centroids.npy", np.random.default_rng(0).normal(size=(TOKENS, 192)))
+    np.savez(folder / "motion.npz", **motion.fit(cache))  # type: ignore[arg-type]
+    return folder
+
+
+def test_parts_of_the_cache(cache: Path) -> None:
+    both, permissive = part(cache, "hi_train"), part(cache, "hi_train", "P")
+    assert [r["frames"] for r in both.index] == [16, 14] and len(permissive.index) == 1
+    assert both.frames.shape == (30, 256, 256, 3) and both.mesh.shape == (30, 478, 2)
+    second = both.index[1]
+    assert (both.frames[second["start"]] == faces.picture(256, 1)).all()
+    voice = both.voice(second)
+    assert voice.shape == (14 * 640,) and voice.dtype == np.float32 and 0.1 < abs(voice).max() < 1
+    assert part(cache, "lo_val").frames.shape == (110, 128, 128, 3)
+
+
+def test_voices_stand_at_one_level(cache: Path) -> None:
+    heard = voices(cache, "train")
+    assert [len(w) for w in heard.waves] == [38_400, 30_001, 16 * 640, 110 * 640]
+    for wave in heard.waves:
+        assert active_level(wave) == pytest.approx(LEVEL, rel=0.01)
+    batch = heard.batch(np.random.default_rng(0), 5, 12_000)
+    assert batch.shape == (5, 12_000) and batch.dtype == torch.float32
+    assert (batch == heard.batch(np.random.default_rng(0), 5, 12_000)).all()
+    assert batch.abs().amax(1).min() > 0
+    short = Voices([np.ones(100, np.float32)]).batch(np.random.default_rng(0), 2, 300)
+    assert (short[:, 100:] == 0).all() and (short[:, :100] != 0).all()
+
+
+def test_motion_is_found_in_the_meshes(cache: Path, work: Path) -> None:
+    arrays = dict(np.load(work / "motion.npz"))
+    for name, count in (("motion.directions", MOTION), ("shape.directions", SHAPE)):
+        assert arrays[name].dtype == np.float32
+        np.testing.assert_allclose(arrays[name] @ arrays[name].T, np.eye(count), atol=1e-4)
+    assert arrays["motion.scale"].shape == (MOTION,) and arrays["motion.scale"][0] > 0
+    bank, (mesh, _) = MotionBank(arrays["motion.directions"]), _talking(40, 1)
+    mesh = mesh[~np.isnan(mesh[:, 0, 0])]
+    back = bank.meshes(bank.coefficients(mesh, mesh[0]), mesh[0])
+    assert abs(back - mesh).max() < 1e-3 < abs(mesh - mesh[0]).max()
+    wrong = motion.errors(cache, arrays, 0.01)
+    assert all(0 <= v < 5 for v in wrong.values()) and wrong["motion"] < 0.5
+    assert wrong["motion"] < motion.errors(cache, arrays, 0.8)["motion"]
+
+
+def test_tokens_line_up_with_their_sound(cache: Path, work: Path) -> None:
+    made, again = spoken(cache, work, "train"), spoken(cache, work, "train")
+    for wave, token, kept in zip(made.waves, made.tokens, again.tokens, strict=True):
+        assert len(wave) == 640 * len(token) and (token == kept).all()
+        assert ((token >= 0) & (token <= SILENT)).all()
+    cuts = made.batch(np.random.default_rng(0), 6, 70)
+    assert cuts[0].shape == (6, 70 * 640) and cuts[1].dtype == torch.int64
+    for wave, token in zip(cuts[0].numpy(), cuts[1].numpy(), strict=True):
+        assert any(_from(wave, token, w, t) for w, t in zip(made.waves, made.tokens, strict=True))
+
+
+def _from(wave: np.ndarray, token: np.ndarray, voice: np.ndarray, tokens: np.ndarray) -> bool:
+    """Whether a cut is one stretch of a voice, filled up with silence at its end."""
+    for a in range(len(tokens)):
+        n = min(len(token), len(tokens) - a)
+        if (wave[: n * 640] == voice[a * 640 : (a + n) * 640]).all():
+            rest = not wave[n * 640 :].any() and (token[n:] == SILENT).all()
+            return bool(rest and (token[:n] == tokens[a : a + n]).all())
+    return False
+
+
+# -- one step of every stage --------------------------------------------------------------------
+
+
+def _options(cache: Path, work: Path) -> Options:
+    return Options(cache, work, batch=2, judge_from=0, perceptual=Path("not there"))
+
+
+def _step(stage: Stage) -> dict[str, Tensor]:
+    """One step: every loss is a number, every network learns. What would be exported."""
+    before = {k: [p.clone() for p in net.parameters()] for k, net in stage.nets.items()}
+    for figure in stage.step(0).values():
+        assert np.isfinite(figure)
+    for name, old in before.items():
+        now = [*stage.nets[name].parameters()]
+        assert not old or any((a != b).any() for a, b in zip(old, now, strict=True)), name
+    stage.nets.eval()
+    with torch.no_grad():
+        figures = stage.validate(stage.nets)
+    assert "score" in figures and all(np.isfinite(v) for v in figures.values())
+    return stage.export(stage.nets)
+
+
+def test_audiomae_takes_a_step(cache: Path, work: Path) -> None:
+    stage = AudioMAEStage(_options(cache, work))
+    stage.held = stage.held[:2]
+    kept = stage._keep(np.random.default_rng(0), 3)
+    assert kept.shape == (3, 200) and (kept.diff() > 0).all() and kept.min() >= 0
+    written = _step(stage)
+    assert {k.removeprefix("mae.") for k in written} == set(AudioMAE().state_dict())
+
+
+def test_vocoder_takes_a_step(cache: Path, work: Path) -> None:
+    stage = VocoderStage(_options(cache, work))
+    stage.held = stage.held[:1, :16_000]
+    assert all(k.startswith("vocoder.") for k in _step(stage))
+
+
+def test_acoustic_and_avdiff_take_a_step(cache: Path, work: Path) -> None:
+    stage = AcousticStage(_options(cache, work))
+    stage.held = (stage.held[0][:2], stage.held[1][:2])
+    save_weights(work / "acoustic.safetensors", _step(stage), {})
+    assert load_file(work / "acoustic.safetensors")["books"].shape == (6, 256, 32)
+    diffusion = AVDiffStage(_options(cache, work))
+    assert len(diffusion.held) == 1 and len(diffusion.talks) == 3
+    assert all(k.startswith("avdiff.") for k in _step(diffusion))
+
+
+class _Distance(nn.Module):
+    """Stands for LPIPS, whose weights aren't here."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        return (a - b).abs().mean((1, 2, 3))
+
+
+def test_renderer_takes_a_step(cache: Path, work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keys, "ProcessPoolExecutor", ThreadPoolExecutor)
+    monkeypatch.setattr(keys, "A_CLIP", 2)
+    monkeypatch.setattr(renderer, "Lpips", _Distance)
+    monkeypatch.setattr(renderer, "TARGETS", 2)
+    for split in ("train", "val"):
+        keys.build(cache, split)
+    rows = json.loads((cache / "keys_train" / "index.json").read_text())
+    pictures = np.fromfile(cache / "keys_train" / "frames.u8", np.uint8).reshape(-1, 256, 256, 3)
+    assert len(rows) == len(pictures) >= 2
+    stage = RendererStage(replace(_options(cache, work), batch=1))
+    assert all(k.startswith("renderer.") for k in _step(stage))
+    with pytest.raises(ValueError, match="perceptual"):
+        RendererStage(Options(cache, work))
+
+
+# -- clusters, directions, judges -------------------------------------------------------------
+
+
+def test_kmeans_finds_clusters() -> None:
+    g = torch.Generator().manual_seed(0)
+    places = 10 * torch.randn(6, 5, generator=g)
+    x = (places[:, None] + 0.1 * torch.randn(6, 60, 5, generator=g)).flatten(0, 1)
+    found = kmeans(x, 30, seed=1)
+    assert found.shape == (30, 5) and (kmeans(x, 30, seed=1) == found).all()
+    assert torch.cdist(x, found).amin(1).mean() < 0.3
+    assert kmeans(x[::40], 9, seed=1).isfinite().all()  # as good as one point a cluster
+
+
+def test_principal_directions() -> None:
+    rng = np.random.default_rng(0)
+    planted, _ = np.linalg.qr(rng.normal(size=(30, 3)))
+    rows = rng.normal(size=(500, 3)) * (9, 5, 2) @ planted.T + rng.normal(0, 0.05, (500, 30))
+    found = motion.principal(rows.astype(np.float32), 3)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(abs(found @ planted), np.eye(3), atol=0.1)
+    np.testing.assert_allclose(found @ found.T, np.eye(3), atol=1e-5)
+
+
+def test_losses_of_the_voice() -> None:
+    torch.manual_seed(0)
+    real, fake = torch.randn(2, 2, 3000)
+    assert spectral_loss(real, real) == 0 and spectral_loss(fake, real) > 0.1
+    assert spectral_loss(real + 0.01 * fake, real) < spectral_loss(real + 0.3 * fake, real)
+    judges = discriminators.VoiceJudges()
+    seen, told = judges(real), judges(fake)
+    assert len(seen) == 8 and all(s[-1].isfinite().all() and len(s) == 5 for s in seen)
+    assert discriminators.matching_loss(seen, seen) == 0 < discriminators.matching_loss(seen, told)
+    sure = [[torch.full((2, 1), 2.0)]], [[torch.full((2, 1), -2.0)]]
+    assert discriminators.judge_loss(*sure) == 0 == discriminators.fooling_loss(sure[0])
+    assert discriminators.judge_loss(sure[1], sure[0]) == 6
