@@ -177,6 +177,7 @@ def test_segments_there_and_back(stride: int, count: int) -> None:
         assert s is not None
         assert s.motion.shape == (-(-s.frames // stride), MOTION) and s.motion.dtype == np.int64
         assert s.semantic.shape == (s.frames,) and s.acoustic.shape == (s.frames, 2)
+        assert (s.acoustic[s.semantic == SILENT] == 0).all()  # there they cost nothing
     back = QUANTISER.features(symbols, PICTURE, MESH)
     # each segment starts anew, with its first frame
     sent = np.arange(count) % SEGMENT_FRAMES % stride == 0

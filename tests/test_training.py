@@ -115,9 +115,10 @@ def test_it_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert int(moments["step"]) == 10  # the optimiser goes on too
     assert not set(first.drawn) & set(second.drawn)  # and on other data
     assert (_written(tmp_path) == first.averages[0].half()).all()  # 0.5 is better than 0.7
-    run(Tiny(tmp_path, 10, (0.3,)))
-    third = Tiny(tmp_path, 99, minutes=0.0)
-    assert run(third)["best"] == 0.3 and not third.steps
+    third, fourth = Tiny(tmp_path, 10, (0.3,)), Tiny(tmp_path, 99, minutes=0.0)
+    run(third)
+    assert run(fourth)["best"] == 0.3 and not fourth.steps
+    assert (fourth.averages[0] == third.averages[0]).all()
 
 
 def test_the_best_is_kept(tmp_path: Path) -> None:

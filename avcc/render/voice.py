@@ -21,7 +21,7 @@ WINDOW, HOP = 640, 160
 class Vocoder(nn.Module):
     """Normalised log-mel (B, T, 80) at 50 a second -> waveform (B, 320 T) at 16 kHz."""
 
-    def __init__(self, width: int = 256, before: int = 2, after: int = 6) -> None:
+    def __init__(self, width: int = 256, before: int = 1, after: int = 5) -> None:
         super().__init__()
         depth = before + after
         self.entry = nn.Conv1d(BANDS, width, 7, padding=3)

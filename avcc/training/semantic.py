@@ -13,7 +13,6 @@ from avcc.analysis.audiomae import AudioMAE
 from avcc.analysis.mel import LogMel
 from avcc.analysis.speech import centred, mae_features, silent_frames
 from avcc.stages import TOKENS
-from avcc.training.data import Voices
 from avcc.training.export import restore
 
 
@@ -55,18 +54,8 @@ def kmeans(x: Tensor, count: int, rounds: int = 20, seed: int = 0) -> Tensor:
     return centroids
 
 
-@torch.no_grad()
-def fit(work: Path, train: Voices, most: int = 160_000, seed: int = 0) -> Tensor:
-    """Centroids float32 (1024, D) from sounding frames of random cuts of the training voices."""
-    mae, mel = load_mae(work), LogMel()
-    rng = np.random.default_rng(seed)
-    rows: list[np.ndarray] = []
-    have = 0
-    for i in rng.permutation(len(train.waves)):
-        wave = train.waves[i][: 16000 * 60]
-        features, silent = features_of(wave, mae, mel)
-        rows.append(features[~silent])
-        have += len(rows[-1])
-        if have > most:
-            break
-    return kmeans(torch.from_numpy(np.concatenate(rows)), TOKENS, seed=seed)
+def fit(heard: list[tuple[np.ndarray, np.ndarray]], most: int = 160_000, seed: int = 0) -> Tensor:
+    """Centroids float32 (1024, D) of the sounding frames of voices: (features, silence) of each."""
+    rows = np.concatenate([features[~silent] for features, silent in heard])
+    chosen = np.random.default_rng(seed).permutation(len(rows))[:most]
+    return kmeans(torch.from_numpy(rows[chosen]), TOKENS, seed=seed)

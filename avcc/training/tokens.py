@@ -38,14 +38,12 @@ class Spoken:
 
 
 @torch.no_grad()
-def spoken(cache: Path, work: Path, split: str, tier: str = "PW", hours: float = 0) -> Spoken:
-    """Tokens of every voice; centroids are fitted on the training split if there are none yet."""
+def spoken(
+    cache: Path, work: Path, split: str, tier: str = "PW", hours: float = 0
+) -> Spoken:
+    """Tokens of every voice; where there are no centroids yet they are fitted on these voices."""
     heard: Voices = voices(cache, split, tier, hours)
     path = work / "centroids.npy"
-    if not path.exists():
-        train = heard if split == "train" else voices(cache, "train", tier, hours)
-        np.save(path, fit(work, train).numpy())
-    centroids = np.load(path)
     saved = work / f"tokens_{split}_{tier}_{hours:g}.npz"
     waves = [w[: len(w) // 640 * 640] for w in heard.waves]
     if saved.exists():
@@ -53,9 +51,12 @@ def spoken(cache: Path, work: Path, split: str, tier: str = "PW", hours: float =
         ends = np.cumsum([len(w) // 640 for w in waves])
         return Spoken(waves, np.split(flat, ends[:-1]))
     mae, mel = load_mae(work), LogMel()
-    tokens = []
-    for wave in waves:
-        features, silent = features_of(wave, mae, mel)
-        tokens.append(np.where(silent, SILENT, nearest(features, centroids)))
+    found = [features_of(wave, mae, mel) for wave in waves]
+    if not path.exists():
+        if split != "train":
+            raise ValueError("centroids are fitted on the training split, which comes first")
+        np.save(path, fit(found).numpy())
+    centroids = np.load(path)
+    tokens = [np.where(silent, SILENT, nearest(x, centroids)) for x, silent in found]
     np.savez(saved, tokens=np.concatenate(tokens))
     return Spoken(waves, tokens)

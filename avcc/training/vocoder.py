@@ -32,7 +32,7 @@ class VocoderStage(Stage):
     """Generator and judges; the judges join after 3,000 steps."""
 
     name = "vocoder"
-    batch = 16
+    batch = 8
 
     def __init__(self, options: Options) -> None:
         super().__init__(options)
