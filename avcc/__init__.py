@@ -62,7 +62,7 @@ def encode(
     elif isinstance(source, (str, Path)) or hasattr(source, "read"):
         clip = read(source)  # type: ignore[arg-type]
     else:
-        clip = from_arrays(source, audio, sample_rate, fps)  # type: ignore[arg-type]
+        clip = from_arrays(source, audio, sample_rate, fps)
     return _codec(device).encode(clip, bitrate, seed=seed)
 
 

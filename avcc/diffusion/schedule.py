@@ -9,7 +9,7 @@ import numpy as np
 # for each frame of distance to the nearest frame that was sent.
 MEL_OFF = np.array([0.50, 0.42, 0.38, 0.35, 0.33, 0.31, 0.30], np.float32)
 MEL_UNSENT = 1.0
-MOTION_BETWEEN = 0.10
+MOTION_BETWEEN = 0.20
 
 
 def mel_off(layers: int, sent: bool) -> float:

@@ -47,7 +47,7 @@ def motion(cache: Path, work: Path, tier: str) -> None:
 
     arrays = fit(cache, tier)
     work.mkdir(parents=True, exist_ok=True)
-    np.savez(work / "motion.npz", **arrays)
+    np.savez(work / "motion.npz", **arrays)  # type: ignore[arg-type]
     for step in (0.1, 0.2, 0.4, 0.8):
         print(f"step {step}: {errors(cache, arrays, step)}")
 
@@ -78,6 +78,19 @@ def tables(cache: Path, work: Path, tier: str, hours: float) -> None:
     print(f"codebook {book.id.hex()}; validation, bit/s:")
     for name, rate in bits(cache, work, book).items():
         print(f"  {name} {rate:.0f}")
+
+
+@main.command()
+@click.option("--cache", type=click.Path(path_type=Path), required=True)
+@click.option("--work", type=click.Path(path_type=Path), required=True)
+def measure(cache: Path, work: Path) -> None:
+    """How far symbols alone are off: constants of diffusion/schedule.py and quantise/rate.py."""
+    from avcc.training.measure import motion_errors, voice_errors
+
+    for point, figures in motion_errors(cache, work).items():
+        print(f"motion {point}: {figures['error']:.2f} %, between {figures['between']:.3f}")
+    for layers, figures in enumerate(voice_errors(cache, work)):
+        print(f"voice {layers} layers: error {figures['error']:.3f}, off {figures['off']:.3f}")
 
 
 @main.command()

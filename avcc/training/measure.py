@@ -1,0 +1,77 @@
+"""How far symbols alone are off, on validation data: the constants of ``diffusion/schedule.py`` and
+``quantise/rate.py``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+
+from avcc.analysis.mel import LogMel
+from avcc.analysis.motion import MotionBank
+from avcc.diffusion.estimate import Estimator
+from avcc.diffusion.schedule import between
+from avcc.quantise.codebook import residual_sum
+from avcc.quantise.rate import STRIDES
+from avcc.quantise.scalar import STEPS, steady, voice_values
+from avcc.stages import SAMPLES_PER_FRAME, SILENT
+from avcc.training.codes import codes_of
+from avcc.training.data import part, voices
+from avcc.training.export import restore
+from avcc.training.motion import clip_meshes
+
+EYES = (33, 263)  # outer corners
+
+
+def motion_errors(cache: Path, work: Path) -> dict[tuple[int, int], dict[str, float]]:
+    """By (stride, step): mesh error in % of the eye distance, and the spread of what is left of
+    coefficients between sent frames, in units of their spread."""
+    arrays = dict(np.load(work / "motion.npz"))
+    bank, scale = MotionBank(arrays["motion.directions"]), arrays["motion.scale"]
+    clips = part(cache, "hi_val")
+    out = {}
+    for stride in STRIDES:
+        for step, size in enumerate(STEPS):
+            errors, left = [], []
+            for row in clips.index:
+                mesh = clip_meshes(clips, row)
+                if len(mesh) < 10:
+                    continue
+                code = bank.coefficients(mesh, mesh[0])
+                sent = np.full_like(code, np.nan)
+                sent[::stride] = steady(code[::stride], float(size)) * size
+                full, _ = between(sent / scale, size / scale)
+                left.append((full - code / scale)[stride // 2 :: stride])
+                eyes = np.linalg.norm(mesh[:, EYES[0]] - mesh[:, EYES[1]], axis=-1)[:, None]
+                wrong = np.linalg.norm(bank.meshes(full * scale, mesh[0]) - mesh, axis=-1)
+                errors.append(float((wrong / eyes).mean() * 100))
+            spread = float(np.concatenate(left).std())
+            out[stride, step] = {"error": float(np.mean(errors)), "between": spread}
+    return out
+
+
+@torch.no_grad()
+def voice_errors(cache: Path, work: Path) -> list[dict[str, float]]:
+    """By acoustic layers: mean absolute error and spread of the estimator's mel where it sounds."""
+    trained = load_file(work / "acoustic.safetensors")
+    estimator = Estimator().eval()
+    restore(estimator, trained, "estimator")
+    books, mel = trained["books"].float().numpy(), LogMel()
+    spoken = [w for w in voices(cache, "val").waves if len(w) >= 10 * SAMPLES_PER_FRAME]
+    codes = codes_of(cache, work, "val")
+    found: list[list[np.ndarray]] = [[] for _ in range(len(books) + 1)]
+    for wave, code in zip(spoken, codes, strict=True):
+        count = min(len(code.semantic), 500)
+        true = mel(torch.from_numpy(wave[: count * SAMPLES_PER_FRAME])[None])[0].numpy()
+        voice = torch.from_numpy(voice_values(code.voice))[None]
+        token = torch.from_numpy(code.semantic[:count])[None]
+        sounds = np.repeat(code.semantic[:count] != SILENT, 2)
+        for layers in range(len(books) + 1):
+            acoustic = residual_sum(code.acoustic[:count, :layers], books)
+            acoustic[code.semantic[:count] == SILENT] = 0
+            guess = estimator(token, torch.from_numpy(acoustic)[None], voice)[0].numpy()
+            found[layers].append((guess - true)[sounds])
+    every = [np.concatenate(rows) for rows in found]
+    return [{"error": float(np.abs(x).mean()), "off": float(x.std())} for x in every]
