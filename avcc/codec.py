@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import lru_cache, partial
 from typing import TypeVar
 
 import numpy as np
@@ -33,7 +33,7 @@ from avcc.entropy import coder
 from avcc.entropy.count import segment_bits
 from avcc.entropy.tables import Codebook
 from avcc.errors import RateError
-from avcc.quantise.rate import KEY_LEAST, STRIDES, Costs, ranked
+from avcc.quantise.rate import STRIDES, Costs, ranked
 from avcc.quantise.scalar import STEPS
 from avcc.quantise.symbols import Quantiser, shape_vector
 from avcc.render.draw import Rendering
@@ -54,6 +54,8 @@ from avcc.stages import (
 )
 
 DEFAULT_STEPS = 4
+VARINT_GROWS = 2  # bytes at most, of the length of the chunk that a picture is put into
+FOLLOWED = 0.8  # share of the pictures: with fewer, a person is told
 SAMPLED = 12  # segments of a long clip from which its rate is foretold
 
 Progress = Callable[[str, float], None]  # hears the stage and its share done, 0 to 1
@@ -66,7 +68,9 @@ class Codec:
     def __init__(self, device: str = "auto") -> None:
         self.device = device_named(device)
 
-    # -- there ----------------------------------------------------------------------------------
+    @property
+    def _encoder(self) -> _Encoder:
+        return _encoder(weights.default(), self.device)
 
     def encode(
         self,
@@ -83,20 +87,23 @@ class Codec:
         reached.
         """
         budget = int(bitrate * clip.count / FRAME_RATE / 8)
-        features, shape = self._analysed(clip, progress)
+        features, shape = self._analysed(clip, progress, warn)
         stream = self._fitted(clip, features, shape, budget, seed, progress)
         data = written(stream)
         assert len(data) <= budget
         return data
 
-    def _analysed(self, clip: Clip, progress: Progress | None) -> tuple[Features, np.ndarray]:
+    def _analysed(
+        self, clip: Clip, progress: Progress | None, warn: Warn | None
+    ) -> tuple[Features, np.ndarray]:
         seen = look(clip, self._encoder.bank, partial(progress, "following") if progress else None)
+        if warn and seen.seen < FOLLOWED:
+            warn(f"the face could be followed in only {seen.seen:.0%} of the pictures")
         wave = np.zeros(0, np.float32) if clip.audio is None else clip.audio
         heard = self._encoder.ear(wave, clip.count)
         voice = np.append(heard.voice, np.float32(heard.level))
-        features = Features(
-            seen.picture, seen.mesh, seen.motion, heard.semantic, heard.acoustic, heard.silent, voice
-        )
+        picture = seen.picture, seen.mesh, seen.motion
+        features = Features(*picture, heard.semantic, heard.acoustic, heard.silent, voice)
         return features, self._encoder.shape.vector(seen.mesh)
 
     def _fitted(
@@ -116,30 +123,25 @@ class Codec:
         one = quantiser.identity(shape, features, sound)
         point = OperatingPoint(STRIDES[-1], len(STEPS) - 1, 0, sound)
         head = Head(book.id, FRAME_RATE, clip.count, samples, clip.crop, seed, point)
-        points = ranked(_costs(quantiser, book, features, tokens, one, head), budget)
-        least = 0
+        smallest = len(identity.smallest_picture(features.picture)) + VARINT_GROWS
+        points = ranked(_costs(quantiser, book, features, tokens, one, head), budget - smallest)
+        spent = 0
         for number, point in enumerate(points):
             if progress:
                 progress("fitting", number / len(points))
             segments = quantiser.segments(features, tokens, point)
             stream = _stream(replace(head, point=point), one, segments, book)
             spent = len(written(stream)) - len(_PLACEHOLDER)
-            room = _picture_room(budget - spent)
-            found = identity.fitting_picture(features.picture, room) if room >= KEY_LEAST else None
+            room = budget - spent - VARINT_GROWS
+            found = identity.fitting_picture(features.picture, room)
             if found is not None:
-                if progress:
-                    progress("fitting", 1.0)
                 first = stream.identities[0]
                 return replace(stream, identities=((first[0], found[1], first[2], found[0]),))
-            least = spent
-        smallest = len(identity.smallest_picture(features.picture)) + least + 3
-        rate = int(np.ceil(8 * smallest / float(clip.duration)))
+        rate = int(np.ceil(8 * (spent + smallest) / float(clip.duration)))
         raise RateError(
-            f"this clip of {float(clip.duration):.2f} s can't be coded in {budget} bytes; it needs"
-            f" {rate} bit/s or more (any rate above is a ceiling that is kept)"
+            f"this clip of {float(clip.duration):.2f} s can't be coded in {budget} bytes: it needs"
+            f" {rate} bit/s or more"
         )
-
-    # -- and back -------------------------------------------------------------------------------
 
     def decode(
         self,
@@ -160,7 +162,7 @@ class Codec:
         for sentence in coder.damage(stream, symbols):
             if warn:
                 warn(sentence)
-        nets = self._decoder(stream.head.model)
+        nets = _decoder(stream.head.model, self.device)
         features = nets.dequantised(symbols)
         noise = symbols.head.seed if seed is None else seed
         told = partial(progress, "denoising") if progress else None
@@ -168,19 +170,6 @@ class Codec:
         frames = nets.drawn(features, symbols, latents)
         audio = nets.spoken(features, symbols.head.samples, latents)
         return Clip(frames, symbols.head.frames, audio, symbols.head.crop)
-
-    @cached_property
-    def _encoder(self) -> _Encoder:
-        return _Encoder(weights.default(), self.device)
-
-    def _decoder(self, model: bytes) -> _Decoder:
-        if model not in self._decoders:
-            self._decoders[model] = _Decoder(model, self.device)
-        return self._decoders[model]
-
-    @cached_property
-    def _decoders(self) -> dict[bytes, _Decoder]:
-        return {}
 
 
 class _Encoder:
@@ -246,6 +235,8 @@ class _Decoder:
         return self.speaker(latents.mel, features.silent, float(features.voice[-1]), samples)
 
 
+_encoder = lru_cache(maxsize=2)(_Encoder)
+_decoder = lru_cache(maxsize=2)(_Decoder)
 _PLACEHOLDER = b"\0"  # stands for a picture while the rest of a file is measured
 
 
@@ -284,12 +275,6 @@ def _stream(head: Head, one: Identity, segments: list[Segment], book: Codebook) 
     """Coded, with a placeholder for the picture."""
     stand_in = replace(one, picture=_PLACEHOLDER, side=256)
     return coder.encode(Symbols(head, (stand_in,), tuple(segments)), book)
-
-
-def _picture_room(left: int) -> int:
-    """Bytes of a picture that lengthens a file by at most ``left`` bytes more than none would."""
-    # The chunk's length is a varint: 1 byte with the placeholder, up to 2 more with the picture.
-    return left - (1 if left <= 128 + 1 else 2)
 
 
 def _banks(book: Codebook) -> tuple[MotionBank, ShapeBank]:

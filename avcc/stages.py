@@ -93,7 +93,7 @@ class Segment:
     ``motion``: int64 (ceil(frames / stride), K), quantiser indices (not differences) of the frames
     0, stride, 2 * stride... of the segment; (0, K) where none are sent. ``semantic``: int64
     (frames,), values below ``semantic_size``, the highest of which means silence; (0,) where no
-    voice is sent. ``acoustic``: int64 (frames, layers); rows under silence are zero and cost nothing.
+    voice is sent. ``acoustic``: int64 (frames, layers); rows under silence are zero and free.
     """
 
     frames: int

@@ -27,10 +27,8 @@ RATE = 4000
 @cache
 def talk(seconds: float = SECONDS) -> Clip:
     """A head that sways and nods, with a voice that pauses from 0.8 to 1.2 s."""
-    frames = [
-        picture(0, t, (256, 256), (lambda t: (0.05 * np.sin(3 * t), 0.5 + 0.02 * np.sin(5 * t), 0.9),))
-        for t in np.arange(round(25 * seconds)) / 25
-    ]
+    heads = (lambda t: (0.05 * np.sin(3 * t), 0.5 + 0.02 * np.sin(5 * t), 0.9),)
+    frames = [picture(0, t, (256, 256), heads) for t in np.arange(round(25 * seconds)) / 25]
     return from_arrays(np.stack(frames), vowels(seconds, pause=(0.8, 1.2)))
 
 
@@ -162,7 +160,8 @@ def test_no_face() -> None:
 
 def test_seed_and_steps_change_what_is_made_up() -> None:
     data = coded()
-    voices = [avcc.decode(data, seed=seed, steps=steps).audio for seed, steps in ((1, 1), (2, 1), (1, 3))]
+    asked = ((1, 1), (2, 1), (1, 3))
+    voices = [avcc.decode(data, seed=seed, steps=steps).audio for seed, steps in asked]
     assert voices[0] is not None
     assert voices[1] is not None
     assert voices[2] is not None

@@ -19,7 +19,8 @@ def vowels(seconds: float, pitch: float = 120.0, pause: tuple[float, float] = (0
         at = harmonic * hertz
         gain = np.zeros(len(t))
         for i, formants in enumerate(VOWELS):
-            shape = sum(np.exp(-np.square((at - f) / 120)) / (j + 1) for j, f in enumerate(formants))
+            peaks = (np.exp(-np.square((at - f) / 120)) for f in formants)
+            shape = sum(peak / (j + 1) for j, peak in enumerate(peaks))
             gain = np.where(which == i, shape, gain)
         out += gain * np.sin(harmonic * phase) * (at < 7000)
     out *= 0.6 + 0.4 * np.cos(2 * np.pi * 4 * t)

@@ -23,12 +23,14 @@ BLUR = 0.3  # how much a picture without any detail counts as further away
 
 @dataclass(frozen=True)
 class Look:
-    """``picture``: uint8 (256, 256, 3), the key frame; ``mesh``: float32 (478, 2), its mesh in
-    units of the side; ``motion``: float32 (N, K), coefficients relative to it."""
+    """``picture``: uint8 (256, 256, 3), the key frame; ``mesh``: float32 (478, 2), its mesh in units
+    of the side; ``motion``: float32 (N, K), coefficients relative to it; ``seen``: share of the
+    frames in which the face was found."""
 
     picture: np.ndarray
     mesh: np.ndarray
     motion: np.ndarray
+    seen: float
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def look(clip: Clip, bank: MotionBank, progress: Callable[[float], None] | None 
     frames = np.arange(clip.count)
     whole = np.stack([np.interp(frames, found, column[found]) for column in places.T], 1)
     motion = (whole - key.place) / face_size(key.mesh)
-    return Look(key.picture, key.mesh, motion.astype(np.float32))
+    return Look(key.picture, key.mesh, motion.astype(np.float32), len(found) / clip.count)
 
 
 def _nearest(kept: list[_Candidate], places: np.ndarray) -> _Candidate:

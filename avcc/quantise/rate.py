@@ -15,8 +15,6 @@ import numpy as np
 from avcc.stages import OperatingPoint
 
 STRIDES = (1, 2, 3, 5)
-KEY_LEAST = 60  # bytes: no key frame is smaller
-
 # LPIPS of the decoded clip that a key frame of so many bytes allows.
 KEY_BYTES = (60, 100, 200, 400, 700, 1000, 1500, 2500, 5000, 10000)
 KEY_LPIPS = (0.46, 0.39, 0.30, 0.22, 0.165, 0.135, 0.112, 0.092, 0.080, 0.076)
@@ -47,27 +45,24 @@ class Costs:
 
 
 def ranked(costs: Costs, budget: float) -> list[OperatingPoint]:
-    """Operating points that leave room for a key frame in ``budget`` bytes, the best first.
+    """Operating points for ``budget`` bytes beside the smallest key frame, the best first.
 
-    Where none does, the cheapest alone: the caller finds out what it really costs.
+    The cheapest of all stands last, whether it fits or not: where nothing fits in the end, what
+    it really costs is the least that the clip needs.
     """
-    points: list[tuple[float, OperatingPoint]] = []
-    cheapest: tuple[float, OperatingPoint] | None = None
+    points: list[tuple[float, float, OperatingPoint]] = []
     for (stride, step), motion in costs.motion.items():
         for layers, voice in (costs.voice or {0: 0.0}).items():
-            point = OperatingPoint(stride, step, layers, bool(costs.voice))
             spent = costs.fixed + motion + voice
-            if cheapest is None or spent < cheapest[0]:
-                cheapest = (spent, point)
-            if budget - spent < KEY_LEAST:
-                continue
-            points.append((_distortion(stride, step, layers, budget - spent), point))
-    if not points:
-        return [cheapest[1]] if cheapest else []
-    return [point for _, point in sorted(points, key=lambda p: p[0])]
+            left = budget - spent + KEY_BYTES[0]
+            point = OperatingPoint(stride, step, layers, bool(costs.voice))
+            points.append((_distortion(stride, step, layers, left), spent, point))
+    cheapest = min(points, key=lambda p: p[1])[2]
+    fitting = sorted((p for p in points if p[1] <= budget), key=lambda p: p[0])
+    return [point for _, _, point in fitting] + [cheapest]
 
 
 def _distortion(stride: int, step: int, layers: int, key: float) -> float:
-    seen = float(np.interp(np.log(key), np.log(KEY_BYTES), KEY_LPIPS))
+    seen = float(np.interp(np.log(max(key, 1.0)), np.log(KEY_BYTES), KEY_LPIPS))
     moved = MOTION_WEIGHT * MOTION_ERROR[stride, step]
     return seen + moved + VOICE_WEIGHT * VOICE_ERROR[layers]

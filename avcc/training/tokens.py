@@ -38,9 +38,7 @@ class Spoken:
 
 
 @torch.no_grad()
-def spoken(
-    cache: Path, work: Path, split: str, tier: str = "PW", hours: float = 0
-) -> Spoken:
+def spoken(cache: Path, work: Path, split: str, tier: str = "PW", hours: float = 0) -> Spoken:
     """Tokens of every voice; where there are no centroids yet they are fitted on these voices."""
     heard: Voices = voices(cache, split, tier, hours)
     path = work / "centroids.npy"

@@ -1,0 +1,299 @@
+"""A second reader of `.avc` files, written from docs/format.md alone, in the order of that page.
+
+It shares nothing with avcc and has a range coder of its own, on Python's integers: it shows that
+the page says all that a reader needs. ``read(data, arrays)``, with ``arrays`` those of the
+codebook (``safetensors.numpy.load_file``), raises ``Wrong`` for a file to refuse, or gives a dict:
+
+    head        model (hexadecimal), seed, rate [numerator, denominator] in lowest terms, frames,
+                samples, stride, layers, step, semantic (0 or 1), crop [x, y, side, width, height]
+                or None
+    identities  a list of dicts: frame, side, shape, voice, picture (bytes)
+    segments    a list of dicts, None where one is lost: motion (a list of codes, absolute values),
+                semantic (a token a frame), acoustic (a list a frame, empty if it is silent)
+    reports     a list of sentences on what was left out
+"""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_right
+from collections.abc import Iterator
+from fractions import Fraction
+from hashlib import sha256
+from itertools import accumulate
+from typing import Any
+from zlib import crc32
+
+LIMITS = {"H": 64, "I": 1 << 21, "S": 1 << 18}  # longest payloads; of others 2^20
+WORD = (1 << 64) - 1
+BIT = [0, 1 << 23, 1 << 24]  # sums of the built-in table's frequencies
+EDGES = 1, 2, 3, 5, 8, 12, 18, 28, 44, 72, 128
+Chunk = tuple[str, int, bytes, int]  # type, flags, payload, where it ends
+
+
+class Wrong(Exception):
+    """Something is malformed, out of range or senseless."""
+
+
+def need(condition: bool, what: str) -> None:
+    if not condition:
+        raise Wrong(what)
+
+
+def fingerprint(clip: dict[str, Any]) -> str:
+    """SHA-256, in hexadecimal, of all that ``read`` gave but its reports.
+
+    Hashed is a JSON text in ASCII: an object of head, identities and segments as they are, with
+    pictures in lower-case hexadecimal, the keys of all objects sorted, and no white space. All
+    numbers in it are integers, so the text is the same whoever writes it.
+    """
+    told = {key: clip[key] for key in ("head", "identities", "segments")}
+    text = json.dumps(told, sort_keys=True, separators=(",", ":"), default=bytes.hex)
+    return sha256(text.encode("ascii")).hexdigest()
+
+
+class Fields:
+    """The fields of a payload, taken one after another."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data, self.at = data, 0
+
+    def take(self, n: int) -> bytes:
+        need(self.at + n <= len(self.data), "a field is cut off")
+        self.at += n
+        return self.data[self.at - n : self.at]
+
+    def rest(self) -> bytes:
+        return self.take(len(self.data) - self.at)
+
+    def varint(self, least: int, most: int) -> int:
+        value = 0
+        for i in range(5):
+            byte = self.take(1)[0]
+            value |= (byte & 127) << 7 * i
+            if byte < 128:
+                need(byte > 0 or i == 0, "a varint is longer than it needs to be")
+                need(least <= value <= most, f"{value} is not in {least} to {most}")
+                return value
+        raise Wrong("a varint is too long")
+
+    def zigzag(self) -> int:
+        u = self.varint(0, 1 << 35)
+        return -(u + 1) // 2 if u % 2 else u // 2
+
+
+def chunk_at(data: bytes, at: int) -> Chunk | None:
+    """The chunk that begins there, if it counts."""
+    kind, fields = chr(data[at]), Fields(data[at + 2 : at + 7])
+    if not (kind.isascii() and kind.isalpha()):
+        return None
+    try:
+        length = fields.varint(0, LIMITS.get(kind, 1 << 20))
+    except Wrong:
+        return None
+    start = at + 2 + fields.at
+    end = start + length
+    if end + 4 > len(data) or crc32(data[at:end]) != int.from_bytes(data[end : end + 4], "big"):
+        return None
+    return kind, data[at + 1], data[start:end], end + 4
+
+
+def chunks(data: bytes) -> Iterator[Chunk | None]:
+    """The chunks that count, and None for each stretch of damage."""
+    at = 10
+    while at < len(data):
+        chunk = chunk_at(data, at)
+        yield chunk
+        at = chunk[3] if chunk else at + 1
+        while not chunk and at < len(data) and not (data[at] in b"IS" and chunk_at(data, at)):
+            at += 1
+
+
+def read_head(flags: int, payload: bytes, minor: int) -> dict[str, Any]:
+    need(flags < 32, "unknown flags of the head")
+    fields, rate, samples, crop = Fields(payload), Fraction(25), 0, None
+    head: dict[str, Any] = {"model": fields.take(4).hex()}
+    head["seed"] = int.from_bytes(fields.take(2), "big") if flags & 16 else 0
+    need(head["seed"] > 0 or not flags & 16, "the seed is 0")
+    if flags & 8:
+        rate = Fraction(fields.varint(1, 1_000_000), fields.varint(1, 1_000_000))
+        need(Fraction(1, 1000) <= rate <= 1000, "the frame rate is out of range")
+    frames = fields.varint(1, 2_160_000)
+    if flags & 4:
+        samples = fields.zigzag() + 640 * frames
+        need(1 <= samples <= 1_382_400_000, "the number of samples is out of range")
+    head |= {"rate": [*rate.as_integer_ratio()], "frames": frames, "samples": samples}
+    head["stride"], head["layers"] = divmod(fields.varint(0, 17 * 50 + 16), 17)
+    head |= {"step": fields.varint(0, 255), "semantic": int(flags & 2 > 0)}
+    if flags & 1:
+        crop = [fields.zigzag(), fields.zigzag(), *(fields.varint(1, 65_535) for _ in "123")]
+        need(max(map(abs, crop)) <= 65_535, "the crop is out of range")
+    need(minor > 0 or not fields.rest(), "bytes behind the head's fields")
+    return head | {"crop": crop}
+
+
+class Decoder:
+    """Symbols out of a payload; it notes them for the check at the end."""
+
+    def __init__(self, payload: bytes, arrays: Any) -> None:
+        self.payload, self.arrays = payload, arrays
+        self.low, self.size = 0, WORD
+        self.point, self.at = int.from_bytes(payload[:8].ljust(8, b"\0"), "big"), 8
+        self.found: list[tuple[int, int]] = []  # f[0] + ... + f[s-1] and f[s] of each symbol
+
+    def cut(self, sums: list[int]) -> int:
+        scale = self.size >> 24
+        q = ((self.point - self.low) & WORD) // scale
+        need(q < 1 << 24, "senseless: not in the interval")
+        s = bisect_right(sums, q) - 1
+        before, f = sums[s], sums[s + 1] - sums[s]
+        self.found.append((before, f))
+        self.low, self.size = (self.low + scale * before) & WORD, scale * f
+        if self.size < 1 << 32:
+            more = int.from_bytes(self.payload[self.at : self.at + 4].ljust(4, b"\0"), "big")
+            self.low, self.size = (self.low << 32) & WORD, self.size << 32
+            self.point, self.at = (self.point << 32 | more) & WORD, self.at + 4
+        return s
+
+    def symbol(self, table: str, row: int) -> int:
+        return self.cut([0, *accumulate(self.arrays[f"table.{table}"][row].tolist())])
+
+    def signed(self, table: str, row: int) -> int:
+        s = self.symbol(table, row)
+        if s < 61:
+            return s - 30
+        negative, n, x = self.cut(BIT), 0, 1
+        while self.cut(BIT):
+            n += 1
+            need(n <= 20, "senseless: an escape is too long")
+        for _ in range(n):
+            x = 2 * x + self.cut(BIT)
+        return -(x + 30) if negative else x + 30
+
+    def close(self) -> None:
+        need(encode(self.found) == self.payload, "senseless: its symbols make another payload")
+
+
+def encode(symbols: list[tuple[int, int]]) -> bytes:
+    """The payload of symbols that are noted as in ``Decoder.found``."""
+    low, size, places, n = 0, WORD, 0, 0
+    for before, f in symbols:
+        scale = size >> 24
+        low, size = low + scale * before, scale * f
+        if size < 1 << 32:
+            low, size, places = low << 32, size << 32, places + 32
+    while symbols and 1 << (64 + places - 8 * n) > size:
+        n += 1
+    return (-(-low >> (64 + places - 8 * n))).to_bytes(n, "big")
+
+
+def read_code(code: bytes, head: Any, arrays: Any) -> dict[str, Any]:
+    coder = Decoder(code, arrays)
+    shape = [coder.signed("shape", i) for i in range(len(arrays["table.shape"]))]
+    values = len(arrays["table.voice"]) if head["samples"] else 0
+    voice = [coder.symbol("voice", i) for i in range(values)]
+    coder.close()
+    return {"shape": shape, "voice": voice}
+
+
+def read_segment(code: bytes, frames: int, head: Any, arrays: Any) -> dict[str, Any]:
+    coder = Decoder(code, arrays)
+    motion = read_motion(coder, frames, head) if head["stride"] else []
+    semantic, acoustic = read_audio(coder, frames, head["layers"]) if head["semantic"] else ([], [])
+    coder.close()
+    return {"motion": motion, "semantic": semantic, "acoustic": acoustic}
+
+
+def read_motion(coder: Decoder, frames: int, head: Any) -> list[list[int]]:
+    rows = coder.arrays["context.motion_first"][head["step"]].tolist()
+    m = coder.arrays["context.motion_start"][head["step"]].tolist()
+    codes = [[coder.signed("motion_first", row) for row in rows]]
+    for _ in range(head["stride"], frames, head["stride"]):
+        moved = expected = 0
+        codes.append(codes[-1].copy())
+        for k in range(len(rows)):
+            activity = 0 if 2 * moved < expected else 2 if moved > 2 * expected else 1
+            bucket = sum(edge <= m[k] for edge in EDGES)
+            r = coder.signed("motion", 3 * bucket + activity)
+            codes[-1][k] += r
+            moved, expected = moved + 16 * abs(r), expected + m[k]
+            m[k] += (16 * abs(r) - m[k]) >> 2
+    return codes
+
+
+def read_audio(coder: Decoder, frames: int, layers: int) -> tuple[list[int], list[list[int]]]:
+    names = "semantic_class", "semantic_rank", "acoustic_class"
+    classes, ranks, groups = (coder.arrays[f"context.{name}"].tolist() for name in names)
+    tokens = {pair: token for token, pair in enumerate(zip(classes, ranks, strict=True))}
+    silence, c, p = len(classes) - 1, max(classes) + 1, max(map(max, groups), default=0) + 1
+    semantic: list[int] = []
+    acoustic: list[list[int]] = []
+    c1, c2, same = c, c, 0
+    for _ in range(frames):
+        same = coder.symbol("semantic_same", 2 * c1 + same) if semantic else 0
+        if not same:
+            g = coder.symbol("semantic_class", c1 * (c + 1) + c2)
+            rank = coder.symbol("semantic_token", g * (c + 1) + c1) if classes.count(g) > 1 else 0
+            need((g, rank) in tokens, "senseless: no such rank in the class")
+            need(semantic[-1:] != [tokens[g, rank]], "senseless: the token before once more")
+        semantic.append(semantic[-1] if same else tokens[g, rank])
+        c1, c2 = classes[semantic[-1]], c1
+        past = acoustic[-1] if acoustic else []  # empty as well if that frame was silent
+        acoustic.append([])
+        for i in range(layers if semantic[-1] != silence else 0):
+            row = c1 * (p + 1) + (groups[i][past[i]] if past else p)
+            acoustic[-1].append(coder.symbol(f"acoustic_{i}", row))
+    return semantic, acoustic
+
+
+def read_fields(flags: int, payload: bytes, head: Any) -> tuple[dict[str, Any], bytes]:
+    """What stands in an identity beside the code of shape and voice, and that code."""
+    need(flags < 2, "unknown flags of an identity")
+    fields = Fields(payload)
+    frame = fields.varint(1, head["frames"] - 1) if flags else 0
+    side = 8 * fields.take(1)[0]
+    need(side > 0, "the side is 0")
+    code, picture = fields.take(fields.varint(0, 65_535)), fields.rest()
+    need(1 <= len(picture) <= 1 << 20, "the picture's length is out of range")
+    return {"frame": frame, "side": side, "picture": picture}, code
+
+
+def read(data: bytes, arrays: Any) -> dict[str, Any]:
+    """All there is in a file; ``arrays`` are those of the codebook that its head names."""
+    need(len(data) >= 10 and data[:9] == b"\x89AVC\r\n\x1a\n\1", "not a file of this version")
+    stream, nothing = chunks(data), ("?", 0, b"", 0)
+    kind, flags, payload, _ = next(stream, None) or nothing
+    need(kind == "H", "there is no head in front")
+    head = read_head(flags, payload, data[9])
+    frames, steps = head["frames"], len(arrays["context.motion_first"])
+    need(head["step"] < steps or not head["stride"], "the codebook has no such step")
+    need(head["layers"] <= len(arrays["context.acoustic_class"]), "it has no such layer")
+    identities: list[dict[str, Any]] = []
+    segments: list[dict[str, Any] | None] = [None] * -(-frames // 100)
+    reports: list[str] = []
+    last, seen = -1, set()
+    for chunk in stream:
+        kind, flags, payload, _ = chunk or nothing
+        need(kind != "H", "there are two heads")
+        need(kind in "IS" or not kind.isupper(), "a critical chunk is unknown")
+        need(bool(identities) or kind == "I" or kind.islower(), "first identity is damaged")
+        try:
+            need(kind != "?", "damage")
+            if kind == "I":
+                identity, code = read_fields(flags, payload, head)
+                need(identity["frame"] > last, "out of order")
+                last = identity["frame"]
+                identities.append(identity | read_code(code, head, arrays))
+            elif kind == "S":
+                fields = Fields(payload)
+                number = fields.varint(127, 1 << 35) if flags == 127 else flags
+                need(number < len(segments), "there is no such segment")
+                need(number not in seen, "the segment comes twice")
+                seen.add(number)
+                count = min(100, frames - 100 * number)
+                segments[number] = read_segment(fields.rest(), count, head, arrays)
+        except Wrong as error:
+            need(bool(identities), str(error))
+            reports.append(f"{kind}: {error}")
+    need(bool(identities), "there is no identity")
+    return {"head": head, "identities": identities, "segments": segments, "reports": reports}
