@@ -274,8 +274,7 @@ def read(data: bytes, arrays: Any) -> dict[str, Any]:
     last, seen = -1, set()
     for chunk in stream:
         kind, flags, payload, _ = chunk or nothing
-        need(kind != "H", "there are two heads")
-        need(kind in "IS" or not kind.isupper(), "a critical chunk is unknown")
+        need(kind in "IS" or not kind.isupper(), "there is a second head or an unknown chunk")
         need(bool(identities) or kind == "I" or kind.islower(), "first identity is damaged")
         try:
             need(kind != "?", "damage")

@@ -20,7 +20,7 @@ from avcc.diffusion.blocks import BranchBlock, NoiseLevel
 from avcc.stages import BANDS, MOTION, SHAPE, VOICE
 
 MEL = 2 * BANDS  # two mel frames a token
-CROSSED = (1, 3, 4)
+CROSSED = (1, 3)
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Condition:
 class AVDiff(nn.Module):
     """Velocity of the residuals of both modalities (rectified flow)."""
 
-    def __init__(self, width: int = 192, depth: int = 5, heads: int = 4, cross: bool = True):
+    def __init__(self, width: int = 128, depth: int = 4, heads: int = 4, cross: bool = True):
         super().__init__()
         self.cross = cross
         crossed = CROSSED if cross else ()

@@ -30,8 +30,12 @@ STAGES = {
 
 
 def pack(work: Path, weights: Path, note: str = "") -> str:
-    """Write what ``work`` holds; returns the model's id. Earlier models' files are replaced only
-    where they have the same name: files keep their names, git keeps their history."""
+    """Write what ``work`` holds; returns the model's id.
+
+    A codebook's file is named by the model's id and earlier ones stay, so that their streams'
+    symbols can be read as long as they are kept; networks that fit no codebook but their own are
+    replaced.
+    """
     weights.mkdir(parents=True, exist_ok=True)
     book = (work / "codebook.safetensors").read_bytes()
     model = hashlib.sha256(book).digest()[:ID_BYTES].hex()
@@ -39,13 +43,16 @@ def pack(work: Path, weights: Path, note: str = "") -> str:
     sources |= {part: work / f"{part}.safetensors" for part in ("avdiff", "renderer", "vocoder")}
     _speech(work)
     sources["speech"] = work / "speech.safetensors"
+    names = {part: source.name for part, source in sources.items()}
+    names["codebook"] = f"codebook-{model}.safetensors"
     files: dict[str, Any] = {}
     for part, source in sources.items():
         data = source.read_bytes()
-        temporary = weights / f"{source.name}.part"
+        name = names[part]
+        temporary = weights / f"{name}.part"
         temporary.write_bytes(data)
-        os.replace(temporary, weights / source.name)
-        files[source.name] = {
+        os.replace(temporary, weights / name)
+        files[name] = {
             "sha256": hashlib.sha256(data).hexdigest(),
             "bytes": len(data),
             "licence": LICENCE,
@@ -56,7 +63,7 @@ def pack(work: Path, weights: Path, note: str = "") -> str:
         }
     manifest = {
         "default": model,
-        "models": {model: {part: source.name for part, source in sources.items()}},
+        "models": {model: names},
         "files": files,
     }
     temporary = weights / f"{MANIFEST}.part"

@@ -1,0 +1,51 @@
+"""``python -m tests.make_vectors``: files for ``tests/vectors``, one a feature, with today's model.
+
+Files that are there already are never touched: what was coded once must decode for good. Then
+``AVCC_REGENERATE=1 pytest tests/test_format_reader.py`` adds the fingerprints of new ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+import avcc
+from avcc import weights
+from avcc.stages import Clip, Crop
+from tests.test_codec import talk
+
+FOLDER = Path(__file__).parent / "vectors"
+
+
+def clips() -> dict[str, tuple[Clip, float]]:
+    """Name -> clip and rate."""
+    clip, long = talk(), talk(9.0)
+    assert clip.audio is not None
+    cropped = replace(clip, crop=Crop(-12, 40, 300, 640, 360))
+    return {
+        "least": (clip, 1500),
+        "2k": (clip, 2000),
+        "8k": (clip, 8000),
+        "all": (clip, 100_000),
+        "segments": (long, 2000),
+        "mute": (replace(clip, audio=None), 2000),
+        "silent": (replace(clip, audio=np.zeros_like(clip.audio)), 2000),
+        "cropped": (cropped, 4000),
+        "seeded": (clip, 4000),
+    }
+
+
+def main() -> None:
+    """Write what isn't there."""
+    FOLDER.mkdir(exist_ok=True)
+    for name, (clip, rate) in clips().items():
+        path = FOLDER / f"{weights.default().hex()}-{name}.avc"
+        if not path.exists():
+            path.write_bytes(avcc.encode(clip, bitrate=rate, seed=77 if name == "seeded" else 0))
+            print(f"{path.name}: {path.stat().st_size} bytes")
+
+
+if __name__ == "__main__":
+    main()
