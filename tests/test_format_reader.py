@@ -98,10 +98,9 @@ def test_every_symbol_agrees() -> None:
 def test_numbers_at_their_limits_agree() -> None:
     data = write(encode(books.symbols(5, 13_100, OperatingPoint(50, 0, 0, False)), BOOK))
     found, last = agree(data), chunks_of(data)[-5:]
-    assert len(found["segments"]) == 131
     for flags, number in ((127, b"\x7e"), (127, b"\xff\0"), (126, b""), (130, b"")):
         chunk = pack_chunk(SEGMENT, flags, number + last[0][3:-4])
-        assert agree(data + chunk) == found
+        assert agree(data + chunk) == found != {}
         agree(data.removesuffix(b"".join(last)) + chunk)
     stream, kept = encode(books.symbols(2, 30, OperatingPoint(0, 0, 0, False)), BOOK), 0
     for point in [OperatingPoint(i, j, k, False) for i, j, k in np.ndindex(2, 5, 4)]:
@@ -140,8 +139,8 @@ def test_chunks_in_any_order_agree() -> None:
     pool += [pack_chunk(kind, n, b"\x20\0p") for kind in b"SIz" for n in (0, 1, 2, 4, 127, 255)]
     pool += [pack_chunk(kind, 0, b"") for kind in b"HTSIt"] + [pack_chunk(73, 2, later[0][3:-4])]
     fronts = [[head, first], [head], [head, parts[-1], first], [first], [head, first]]
-    for bit, tail in ((32, b""), (0, b"\0")):
-        fronts.append([pack_chunk(72, head[1] | bit, head[3:-4] + tail), first])
+    longer, strange = (head[1], head[3:-4] + b"\0"), (head[1] | 32, head[3:-4])
+    fronts += [[pack_chunk(72, *longer), first], [pack_chunk(72, *strange), first]]
     rng, refused = np.random.default_rng(5), 0
     for trial in range(500):
         drawn = [pool[i] for i in rng.integers(1, len(pool), trial % 9)]

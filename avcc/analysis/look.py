@@ -23,9 +23,9 @@ BLUR = 0.3  # how much a picture without any detail counts as further away
 
 @dataclass(frozen=True)
 class Look:
-    """``picture``: uint8 (256, 256, 3), the key frame; ``mesh``: float32 (478, 2), its mesh in units
-    of the side; ``motion``: float32 (N, K), coefficients relative to it; ``seen``: share of the
-    frames in which the face was found."""
+    """``picture``: uint8 (256, 256, 3), the key frame; ``mesh``: float32 (478, 2), its mesh in
+    units of the side; ``motion``: float32 (N, K), coefficients relative to it; ``seen``: share of
+    the frames in which the face was found."""
 
     picture: np.ndarray
     mesh: np.ndarray

@@ -36,11 +36,9 @@ def window_sample(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """One window from noise: mel (T, 160) and motion (T, 20) in the condition's units."""
     count, device = c.mel.shape[1], c.mel.device
-    x = torch.from_numpy(gaussian(seed, MEL_STREAM, first, count, MEL))[None].to(device) * MEL_NOISE
-    y = (
-        torch.from_numpy(gaussian(seed, MOTION_STREAM, first, count, MOTION))[None].to(device)
-        * MOTION_NOISE
-    )
+    x = torch.from_numpy(gaussian(seed, MEL_STREAM, first, count, MEL) * MEL_NOISE)
+    y = torch.from_numpy(gaussian(seed, MOTION_STREAM, first, count, MOTION) * MOTION_NOISE)
+    x, y = x[None].to(device), y[None].to(device)
     levels = times(steps)
     for now, after in pairwise(levels):
         t = torch.full((1,), float(now), device=device)

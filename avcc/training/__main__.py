@@ -95,6 +95,17 @@ def measure(cache: Path, work: Path) -> None:
 
 
 @main.command()
+@click.option("--data", type=click.Path(path_type=Path), default=Path("../shared/data"))
+@click.option("--bitrate", default=2000.0, show_default=True)
+@click.option("--clips", default=6, show_default=True)
+def ablate(data: Path, bitrate: float, clips: int) -> None:
+    """What AVDiff adds to its starting point, on validation clips with the shipped weights."""
+    from avcc.training.ablation import ablate as ablated
+
+    ablated(data, bitrate, clips)
+
+
+@main.command()
 @click.option("--work", type=click.Path(path_type=Path), required=True)
 @click.option("--weights", type=click.Path(path_type=Path), default=Path("weights"))
 @click.option("--note", default="", help="What the manifest says of this round.")
