@@ -285,6 +285,7 @@ def read(data: bytes, arrays: Any) -> dict[str, Any]:
                 identities.append(identity | read_code(code, head, arrays))
             elif kind == "S":
                 fields = Fields(payload)
+                need(flags < 128, "unknown flags of a segment")
                 number = fields.varint(127, 1 << 35) if flags == 127 else flags
                 need(number < len(segments), "there is no such segment")
                 need(number not in seen, "the segment comes twice")

@@ -145,7 +145,7 @@ def _identity(chunk: Chunk, frames: int) -> tuple[int, int, bytes, bytes]:
 def _segment(chunk: Chunk, count: int) -> tuple[int, bytes]:
     """(number, payload) of a segment's chunk; ``FormatError`` if out of range."""
     cursor = Cursor(chunk.payload)
-    number = chunk.flags
+    number = layout.bounded(chunk.flags, 0, layout.NUMBERED, "flags of a segment")
     if number == layout.NUMBERED:
         number = cursor.varint(count - 1, "number of a segment", layout.NUMBERED)
     return layout.bounded(number, 0, count - 1, "number of a segment"), cursor.rest()
