@@ -10,7 +10,7 @@ import torch
 from avcc.render.face import Renderer
 from avcc.stages import Features
 
-BATCH = 8  # frames drawn at a time
+BATCH = 4  # frames drawn at a time: more fall out of a core's cache
 
 
 class Rendering:
