@@ -13,17 +13,24 @@ from avcc.stages import BANDS, LATENT, VOICE
 
 
 class AcousticEncoder(nn.Module):
-    """Mel (B, 2 T, 80) -> latents (B, T, 32)."""
+    """Mel (B, 2 T, 80) -> latents (B, T, 32).
+
+    ``skip`` starts as principal components of mel, which are good latents before any learning; the
+    network's part starts at nothing.
+    """
 
     def __init__(self, width: int = 192, depth: int = 3) -> None:
         super().__init__()
         self.entry = nn.Conv1d(2 * BANDS, width, 3, padding=1)
         self.blocks = nn.Sequential(*[ConvNext(width, depth, 5) for _ in range(depth)])
         self.exit = nn.Linear(width, LATENT)
+        self.skip = nn.Linear(2 * BANDS, LATENT, bias=False)
+        nn.init.zeros_(self.exit.weight)
+        nn.init.zeros_(self.exit.bias)
 
     def forward(self, mel: Tensor) -> Tensor:
         x = self.blocks(self.entry(halve(mel).transpose(1, 2)))
-        return self.exit(x.transpose(1, 2))
+        return self.exit(x.transpose(1, 2)) + self.skip(halve(mel))
 
 
 class VoiceEncoder(nn.Module):

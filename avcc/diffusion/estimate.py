@@ -24,9 +24,10 @@ class Estimator(nn.Module):
         self.blocks = nn.Sequential(*[ConvNext(width, depth) for _ in range(depth)])
         self.norm = nn.LayerNorm(width)
         self.exit = nn.Linear(width, 2 * BANDS)
+        self.skip = nn.Linear(LATENT, 2 * BANDS, bias=False)
 
     def forward(self, semantic: Tensor, acoustic: Tensor, voice: Tensor) -> Tensor:
         x = self.semantic(semantic) + self.acoustic(acoustic) + self.voice(voice)[:, None]
         x = self.blocks(x.transpose(1, 2)).transpose(1, 2)
-        y = self.exit(self.norm(F.gelu(x)))
+        y = self.exit(self.norm(F.gelu(x))) + self.skip(acoustic)
         return y.reshape(y.shape[0], -1, BANDS)

@@ -84,14 +84,17 @@ def tables(cache: Path, work: Path, tier: str, hours: float) -> None:
 @main.command()
 @click.option("--cache", type=click.Path(path_type=Path), required=True)
 @click.option("--work", type=click.Path(path_type=Path), required=True)
-def measure(cache: Path, work: Path) -> None:
+@click.option("--perceptual", type=click.Path(path_type=Path), help="Folder of LPIPS weights.")
+def measure(cache: Path, work: Path, perceptual: Path | None) -> None:
     """How far symbols alone are off: constants of diffusion/schedule.py and quantise/rate.py."""
-    from avcc.training.measure import motion_errors, voice_errors
+    from avcc.training.measure import motion_errors, picture_errors, voice_errors
 
     for point, figures in motion_errors(cache, work).items():
         print(f"motion {point}: {figures['error']:.2f} %, between {figures['between']:.3f}")
     for layers, figures in enumerate(voice_errors(cache, work)):
         print(f"voice {layers} layers: error {figures['error']:.3f}, off {figures['off']:.3f}")
+    for size, distance in picture_errors(cache, work, perceptual).items() if perceptual else ():
+        print(f"key frame of {size} bytes: LPIPS {distance:.4f}")
 
 
 @main.command()

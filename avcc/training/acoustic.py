@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from avcc.analysis.acoustic import AcousticEncoder, VoiceEncoder
 from avcc.analysis.mel import LogMel
 from avcc.diffusion.estimate import Estimator
+from avcc.layers import halve
 from avcc.quantise.scalar import VOICE_LEVELS
 from avcc.stages import LATENT, SILENT, UNSENT
 from avcc.training.loop import Options, Stage
@@ -16,6 +17,7 @@ from avcc.training.tokens import spoken
 
 FRAMES = 100
 LAYERS, CODES = 6, 256
+SPREAD = 4.0  # brings the latents near unit variance
 
 
 def voice_levels(code: Tensor) -> Tensor:
@@ -104,9 +106,22 @@ class AcousticStage(Stage):
         self.optims["all"] = self.adam(self.nets, 1e-3)
         self.mel = LogMel().to(options.device)
         self.train = spoken(options.cache, options.work, "train", options.tier, options.hours)
+        self._start_from_components()
         self.held = spoken(options.cache, options.work, "val").batch(
             np.random.default_rng(1), 64, FRAMES
         )
+
+    @torch.no_grad()
+    def _start_from_components(self) -> None:
+        """The latents' linear part: principal components of the mel of a token, and back."""
+        wave, _ = self.train.batch(np.random.default_rng(3), 64, FRAMES)
+        mel = halve(self.mel(wave.to(self.o.device))).flatten(0, 1).double()
+        _, vectors = torch.linalg.eigh(mel.T @ mel)
+        chosen = vectors[:, -LATENT:].flip(1).float()
+        encoder, estimator = self.nets["encoder"], self.nets["estimator"]
+        assert isinstance(encoder, AcousticEncoder) and isinstance(estimator, Estimator)
+        encoder.skip.weight.copy_(chosen.T / SPREAD)
+        estimator.skip.weight.copy_(chosen * SPREAD)
 
     def _error(
         self, nets: nn.ModuleDict, wave: Tensor, token: Tensor, layers: Tensor

@@ -3,20 +3,25 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from safetensors.torch import load_file
 
+from avcc.analysis.identity import fitting_picture, shown_picture
 from avcc.analysis.mel import LogMel
-from avcc.analysis.motion import MotionBank
+from avcc.analysis.motion import MotionBank, ShapeBank
 from avcc.diffusion.estimate import Estimator
 from avcc.diffusion.schedule import between
+from avcc.evaluation.perceptual import Lpips, distances
 from avcc.quantise.codebook import residual_sum
-from avcc.quantise.rate import STRIDES
-from avcc.quantise.scalar import STEPS, steady, voice_values
-from avcc.stages import SAMPLES_PER_FRAME, SILENT
+from avcc.quantise.rate import KEY_BYTES, STRIDES
+from avcc.quantise.scalar import SHAPE_STEPS, STEPS, rounded, steady, voice_values
+from avcc.render.draw import Rendering
+from avcc.render.face import Renderer
+from avcc.stages import SAMPLES_PER_FRAME, SILENT, VOICE, Features
 from avcc.training.codes import codes_of
 from avcc.training.data import part, voices
 from avcc.training.export import restore
@@ -75,3 +80,37 @@ def voice_errors(cache: Path, work: Path) -> list[dict[str, float]]:
             found[layers].append((guess - true)[sounds])
     every = [np.concatenate(rows) for rows in found]
     return [{"error": float(np.abs(x).mean()), "off": float(x.std())} for x in every]
+
+
+def picture_errors(
+    cache: Path, work: Path, perceptual: Path, clips: int = 8, shown: int = 5
+) -> dict[int, float]:
+    """LPIPS of drawn frames by bytes of the key frame, at finely quantised motion."""
+    arrays = dict(np.load(work / "motion.npz"))
+    bank = MotionBank(arrays["motion.directions"])
+    shape = ShapeBank(arrays["shape.mean"], arrays["shape.directions"])
+    renderer = Renderer().eval()
+    restore(renderer, load_file(work / "renderer.safetensors"), "renderer")
+    lpips, held = Lpips(perceptual), part(cache, "hi_val")
+    found: dict[int, list[float]] = {size: [] for size in KEY_BYTES}
+    for i in np.linspace(0, len(held.index) - 1, clips).astype(int):
+        row = held.index[i]
+        there = np.flatnonzero(~np.isnan(held.mesh[row["start"] :][: row["frames"], 0, 0]))
+        at = row["start"] + there[np.linspace(0, len(there) - 1, shown).astype(int)]
+        key = row["start"] + there[len(there) // 2]
+        code = bank.coefficients(held.mesh[at], held.mesh[key])
+        code = (rounded(code, STEPS[1]) * STEPS[1]).astype(np.float32)
+        vector = rounded(shape.vector(held.mesh[key]), SHAPE_STEPS) * SHAPE_STEPS
+        mesh = shape.mesh(vector.astype(np.float32))
+        for size in KEY_BYTES:
+            coded = fitting_picture(held.frames[key], size)
+            if coded is None:
+                continue
+            nothing = np.zeros((0, 1), np.float32)
+            features = Features(
+                shown_picture(*coded), mesh, code, nothing, nothing, nothing, np.zeros(VOICE)
+            )
+            drawn = Rendering(renderer, features, code, partial(bank.meshes, key=mesh), "cpu")
+            pair = distances(lpips, held.frames[at], np.stack(list(drawn)))
+            found[size].append(float(pair.mean()))
+    return {size: float(np.mean(x)) for size, x in found.items() if x}
