@@ -17,7 +17,7 @@ from avcc.stages import OperatingPoint
 STRIDES = (1, 2, 3, 5)
 # LPIPS of the decoded clip that a key frame of so many bytes allows.
 KEY_BYTES = (70, 100, 200, 400, 700, 1000, 1500, 2500, 5000, 10000)
-KEY_LPIPS = (0.46, 0.39, 0.30, 0.22, 0.165, 0.135, 0.112, 0.092, 0.080, 0.076)
+KEY_LPIPS = (0.443, 0.363, 0.258, 0.178, 0.136, 0.122, 0.104, 0.094, 0.090, 0.089)
 
 # Mesh error in % of the eye distance by (stride, step).
 MOTION_ERROR = {
@@ -28,10 +28,10 @@ MOTION_ERROR = {
 }  # fmt: skip
 
 # Mean absolute log-mel error by number of acoustic layers.
-VOICE_ERROR = (0.42, 0.37, 0.34, 0.32, 0.30, 0.29, 0.28)
+VOICE_ERROR = (0.371, 0.303, 0.258, 0.236, 0.219, 0.207, 0.197)
 
 MOTION_WEIGHT = 0.045  # LPIPS for one per cent
-VOICE_WEIGHT = 0.9  # LPIPS for one unit of log-mel
+VOICE_WEIGHT = 0.5  # LPIPS for one unit of log-mel
 
 
 @dataclass(frozen=True)
