@@ -7,13 +7,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from avcc.stages import BANDS
+from avcc.stages import BANDS, SAMPLES_PER_FRAME
 
 LEVEL = 10 ** (-26 / 20)  # RMS of active speech that every voice is brought to before analysis
 HOP = 320  # samples: 20 ms at 16 kHz
 WINDOW = 1024  # 64 ms: resolves the lower harmonics of a low voice, so that pitch survives
 FLOOR = 1e-4  # magnitude below which everything is silence (about -80 dB of full scale speech)
 MEAN, SCALE = -5.5, 2.0  # of natural log-mel over the training speech: roughly unit variance
+
+
+def active_level(wave: np.ndarray) -> float:
+    """RMS of the loud part of a voice: frames within 25 dB of the 95th percentile."""
+    n = len(wave) // SAMPLES_PER_FRAME
+    if n == 0:
+        return 0.0
+    power = np.square(wave[: n * SAMPLES_PER_FRAME].reshape(n, -1)).mean(1)
+    loud = power[power > np.quantile(power, 0.95) * 10**-2.5]
+    return float(np.sqrt(loud.mean())) if loud.size else 0.0
 
 
 def mel_bank(bins: int, low: float = 20.0, high: float = 8000.0) -> Tensor:

@@ -10,23 +10,13 @@ from torch import Tensor, nn
 
 from avcc.analysis.acoustic import AcousticEncoder, VoiceEncoder
 from avcc.analysis.audiomae import AudioMAE
-from avcc.analysis.mel import LEVEL, LogMel
+from avcc.analysis.mel import LEVEL, LogMel, active_level
 from avcc.stages import LATENT, SAMPLES_PER_FRAME, VOICE
 
 FAINT = 10 ** (-80 / 20)  # RMS of active speech below which a whole track is silence
 QUIET = 10 ** (-61 / 20)  # a frame below this, 35 dB under the level of speech, is silence
 WINDOW_FRAMES = 150  # 6 s: long voices are analysed in overlapping windows (4 s were trained)
 OVERLAP = 25
-
-
-def active_level(wave: np.ndarray) -> float:
-    """RMS of the loud part of a voice: frames within 25 dB of the 95th percentile."""
-    n = len(wave) // SAMPLES_PER_FRAME
-    if n == 0:
-        return 0.0
-    power = np.square(wave[: n * SAMPLES_PER_FRAME].reshape(n, -1)).mean(1)
-    loud = power[power > np.quantile(power, 0.95) * 10**-2.5]
-    return float(np.sqrt(loud.mean())) if loud.size else 0.0
 
 
 def silent_frames(wave: np.ndarray) -> np.ndarray:

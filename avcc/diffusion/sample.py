@@ -17,7 +17,7 @@ WINDOW, OVERLAP = 200, 40  # tokens: 8 s, of which 1.6 s are shared with the nex
 MEL_STREAM, MOTION_STREAM = 0, 1
 # Share of the noise that sampling starts from (docs/training.md has what was tried): less of it
 # gives smoother, safer samples, none the network's mean.
-MEL_NOISE, MOTION_NOISE = 1.0, 1.0
+MEL_NOISE, MOTION_NOISE = 0.3, 0.0
 
 
 def plan(count: int) -> list[tuple[int, int]]:

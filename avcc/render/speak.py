@@ -5,11 +5,15 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from avcc.analysis.mel import LEVEL
+from avcc.analysis.mel import LEVEL, active_level
 from avcc.render.voice import Vocoder
 from avcc.stages import SAMPLES_PER_FRAME
 
 WINDOW, MARGIN = 250, 20  # tokens spoken at a time, and beyond each side (the vocoder hears 10)
+
+# How far off its level a decoded voice may be and still be brought to the one that was sent: a
+# voice unlike those of training comes out too quiet.
+MEND = 4.0
 
 
 class Speaker:
@@ -31,7 +35,8 @@ class Speaker:
             wave = self._vocoder(window)[0].float().cpu().numpy()
             parts.append(wave[(a - first) * SAMPLES_PER_FRAME :][: WINDOW * SAMPLES_PER_FRAME])
         wave = np.concatenate(parts)[: count * SAMPLES_PER_FRAME]
-        wave = wave * _loudness(silent) * (level / LEVEL)
+        wave = wave * _loudness(silent)
+        wave *= level / np.clip(active_level(wave), LEVEL / MEND, LEVEL * MEND)
         out = np.zeros(samples, np.float32)
         length = min(samples, len(wave))
         out[:length] = np.clip(wave[:length], -1, 1)

@@ -11,9 +11,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from avcc.analysis.acoustic import AcousticEncoder, VoiceEncoder
-from avcc.analysis.mel import LogMel
+from avcc.analysis.mel import LEVEL, LogMel, active_level
 from avcc.analysis.motion import MotionBank, ShapeBank
-from avcc.analysis.speech import LEVEL, active_level
 from avcc.diffusion.avdiff import MEL, AVDiff, Condition
 from avcc.diffusion.estimate import Estimator
 from avcc.diffusion.schedule import MEL_UNSENT, between, mel_off

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from avcc.analysis.speech import LEVEL, active_level
+from avcc.analysis.mel import LEVEL, active_level
 from avcc.stages import SAMPLE_RATE, SAMPLES_PER_FRAME
 
 
