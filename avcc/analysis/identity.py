@@ -78,5 +78,5 @@ def smallest_picture(picture: np.ndarray) -> bytes:
 
 def _order(budget: int) -> tuple[int, ...]:
     """Sizes to try, the one that looks best at this many bytes first."""
-    first = 256 if budget >= 600 else 192 if budget >= 300 else 128 if budget >= 130 else 64
+    first = 256 if budget >= 900 else 192 if budget >= 350 else 128 if budget >= 130 else 64
     return tuple(s for s in SIDES if s <= first)

@@ -18,6 +18,9 @@ from avcc.mesh import face_size
 from avcc.stages import Clip
 
 CANDIDATES = 48  # pictures kept at most
+CLOSED = 0.7  # how much a closed mouth, or closed eyes, count as further away
+MOUTH = ((13, 14), (82, 87), (312, 317))  # upper over lower inner lip
+LIDS = ((159, 145), (386, 374))
 BLUR = 0.3  # how much a picture without any detail counts as further away
 
 
@@ -74,14 +77,29 @@ def look(clip: Clip, bank: MotionBank, progress: Callable[[float], None] | None 
 
 
 def _nearest(kept: list[_Candidate], places: np.ndarray) -> _Candidate:
-    """The candidate with the smallest mean distance to all frames, sharp ones preferred."""
+    """The candidate with the smallest mean distance to all frames that shows what can't be made up.
+
+    A warp can close a mouth and an eye, but not show the inside of what the key frame has closed:
+    the mouth should be a little more open than mostly, the eyes as open as mostly.
+    """
     sharpest = max(c.detail for c in kept) or 1.0
+    mouths = np.array([_gap(c.mesh, MOUTH) for c in kept])
+    eyes = np.array([_gap(c.mesh, LIDS) for c in kept])
+    mouth, eye = np.quantile(mouths, 0.6), np.median(eyes)
 
-    def cost(c: _Candidate) -> float:
+    def cost(i: int) -> float:
+        c = kept[i]
         away = float(np.linalg.norm(places - c.place, axis=1).mean() / face_size(c.mesh))
-        return (away + 0.05) * (1 + BLUR * (1 - c.detail / sharpest))
+        closed = abs(mouths[i] - mouth) / (mouth + 0.02) + max(0.0, 1 - eyes[i] / (eye + 1e-6))
+        return (away + 0.05) * (1 + BLUR * (1 - c.detail / sharpest)) * (1 + CLOSED * closed)
 
-    return min(kept, key=cost)
+    return kept[min(range(len(kept)), key=cost)]
+
+
+def _gap(mesh: np.ndarray, pairs: tuple[tuple[int, int], ...]) -> float:
+    """Mean distance of pairs of mesh points in units of the face's size."""
+    upper, lower = (mesh[[pair[i] for pair in pairs]] for i in (0, 1))
+    return float(np.linalg.norm(upper - lower, axis=1).mean() / face_size(mesh))
 
 
 def _detail(picture: np.ndarray) -> float:
