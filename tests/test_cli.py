@@ -300,7 +300,13 @@ def test_ctrl_c(tmp_path: Path) -> None:
     os.mkfifo(fifo)
     command = [sys.executable, "-m", "avcc", "info", str(fifo)]
     with (
-        subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE) as process,
+        # a job in the background of a shell would inherit that SIGINT is ignored
+        subprocess.Popen(
+            command,
+            cwd=ROOT,
+            stderr=subprocess.PIPE,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        ) as process,
         fifo.open("wb"),  # succeeds when it reads; it now waits for what never comes
     ):
         process.send_signal(signal.SIGINT)

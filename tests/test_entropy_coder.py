@@ -173,7 +173,7 @@ def test_golden_bytes() -> None:
     assert digest.hexdigest() == GOLDEN[1]
 
 
-GOLDEN = ("1c745824", "cf12c981d7976e19ed84a8ac9fe5331b07df4cf45b16efb30f8d0ab7360b4a78")
+GOLDEN = ("1c745824", "358ebc4c0542ac50f7524cf5027bde615b73032bb4f33849fbfea0724e6b2c65")
 
 
 def test_lost_segments_stay_lost_and_are_told() -> None:
