@@ -1,8 +1,7 @@
 """Key frame <-> AV1 intra picture as bare OBUs: the first half of the identity code C_id.
 
 AV1 decodes bit-exactly everywhere, so the decoder's key frame is known to the encoder. SVT-AV1's
-slowest preset with ``tune=2`` was the best of 25 settings of SVT-AV1 and libaom by LPIPS at equal
-bytes (docs/training.md).
+slowest preset in its still-picture mode, tuned for structural similarity (``tune=2``).
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Bits -> operating point: how a budget is split between key frame, motion and voice.
 
-The distortions below were measured on validation clips (docs/model.md says how) and are put on one
-scale, that of LPIPS, by weights that say what a viewer and listener would rather give up. A split
-is never dominated: the best is sought over all operating points for the bits that this clip
-really costs.
+The distortions below were measured on validation clips (``python -m avcc.training measure``) and
+are put on one scale, that of LPIPS, by weights that say what a viewer and listener would rather
+give up. No split is dominated: the best is sought over all operating points for the bits that this
+clip really costs.
 """
 
 from __future__ import annotations

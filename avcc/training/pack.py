@@ -18,7 +18,8 @@ from avcc.weights import MANIFEST
 LICENCE = "research weights; see docs/model.md, section Licences"
 DATA = (
     "clips tier P and W (train split: 51.1 min, 140 people), speech pack (train: 4.22 h, 569"
-    " speakers), face stills (1,046); none of it is in this repository"
+    " speakers), face stills (1,046); docs/training.md says how much of it each stage saw; none of"
+    " it is in this repository"
 )
 STAGES = {
     "codebook": "motion, audiomae, acoustic, tables",
