@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-# Standard deviations of (truth - estimate), measured on validation clips (``python -m avcc.training
-# measure``): mel in normalised log-mel units by number of acoustic layers, motion in units of a
-# coefficient's spread, for each frame of distance to the nearest frame that was sent.
+# Standard deviations of (truth - estimate), near what ``python -m avcc.training measure`` finds on
+# validation clips (AVDiff was trained with these): mel in normalised log-mel units by number of
+# acoustic layers, motion in units of a coefficient's spread, for each frame of distance to the
+# nearest frame that was sent.
 MEL_OFF = np.array([0.48, 0.39, 0.335, 0.31, 0.287, 0.27, 0.257], np.float32)
 MEL_UNSENT = 1.0
 MOTION_BETWEEN = 0.20

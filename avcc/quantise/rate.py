@@ -1,8 +1,8 @@
 """Bits -> operating point: how a budget is split between key frame, motion and voice.
 
-The distortions below were measured on validation clips (``python -m avcc.training measure``) and
-are put on one scale, that of LPIPS, by weights that say what a viewer and listener would rather
-give up. No split is dominated: the best is sought over all operating points for the bits that this
+The distortions below come from validation clips (``python -m avcc.training measure``, with weights
+of an earlier hour of round 1: docs/training.md has where they stand now) and are put on one scale,
+that of LPIPS, by weights chosen by hand: what a viewer and listener would rather give up. No split is dominated: the best is sought over all operating points for the bits that this
 clip really costs.
 """
 
@@ -16,7 +16,8 @@ from avcc.stages import OperatingPoint
 
 STRIDES = (1, 2, 3, 5)
 # LPIPS of the decoded clip that a key frame of so many bytes allows, and 0.02 for each per cent by
-# which the mesh found in that key frame is off: few bytes cost a face its eyes before LPIPS minds.
+# which the mesh found in that key frame is off: few bytes cost a face its eyes before LPIPS minds
+# (the meshes of 300 to 1,000 bytes were measured, those of fewer are extrapolated).
 KEY_BYTES = (70, 100, 200, 400, 700, 1000, 1500, 2500, 5000, 10000)
 KEY_LOSS = (0.563, 0.463, 0.338, 0.213, 0.140, 0.122, 0.104, 0.094, 0.090, 0.089)
 
