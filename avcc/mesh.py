@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-POINTS = 478
+POINTS = 478  # 468 of the mesh and 5 an iris
 
 # Outer ring of the lips first, then the inner one.
 LIPS = (
@@ -17,6 +17,7 @@ EYES = (
 )  # fmt: skip
 IRISES = tuple(range(468, 478))
 INNER_LIPS = LIPS[20:]
+MOUTH_GAPS = ((13, 14), (82, 87), (312, 317))  # upper over lower, middle and both sides
 OVAL = (
     10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377,
     152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109,

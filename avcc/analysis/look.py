@@ -14,12 +14,11 @@ import numpy as np
 from avcc.analysis.motion import MotionBank
 from avcc.errors import MediaError
 from avcc.media.mesh import FaceMesh
-from avcc.mesh import face_size
+from avcc.mesh import MOUTH_GAPS, face_size
 from avcc.stages import Clip
 
 CANDIDATES = 48  # pictures kept at most
 CLOSED = 0.7  # how much a closed mouth, or closed eyes, count as further away
-MOUTH = ((13, 14), (82, 87), (312, 317))  # upper over lower inner lip
 LIDS = ((159, 145), (386, 374))
 BLUR = 0.3  # how much a picture without any detail counts as further away
 
@@ -83,7 +82,7 @@ def _nearest(kept: list[_Candidate], places: np.ndarray) -> _Candidate:
     the mouth should be a little more open than mostly, the eyes as open as mostly.
     """
     sharpest = max(c.detail for c in kept) or 1.0
-    mouths = np.array([_gap(c.mesh, MOUTH) for c in kept])
+    mouths = np.array([_gap(c.mesh, MOUTH_GAPS) for c in kept])
     eyes = np.array([_gap(c.mesh, LIDS) for c in kept])
     mouth, eye = np.quantile(mouths, 0.6), np.median(eyes)
 

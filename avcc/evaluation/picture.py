@@ -19,16 +19,10 @@ import torch
 from torch.nn import functional
 
 from avcc.evaluation import perceptual
-from avcc.media.mesh import POINTS, FaceMesh
+from avcc.media.mesh import FaceMesh
+from avcc.mesh import LIPS, MOUTH_GAPS, POINTS
 
 _EYES = ((33, 133), (362, 263))  # outer and inner corner of the right, inner and outer of the left
-_INNER_LIPS = ((13, 14), (82, 87), (312, 317))  # upper over lower, middle and both sides
-# fmt: off
-LIPS = (  # every mesh point on the outer and inner contours of the lips
-    61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 185, 40, 39, 37, 0, 267, 269, 270, 409,
-    78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 191, 80, 81, 82, 13, 312, 311, 310, 415,
-)
-# fmt: on
 
 
 class PictureMeter:
@@ -82,7 +76,7 @@ def eye_distances(mesh: np.ndarray) -> np.ndarray:
 
 def mouth_openings(mesh: np.ndarray) -> np.ndarray:
     """Gap between the inner lips in eye distances of its own frame: (N, 478, 2) -> (N,)."""
-    gaps = [np.linalg.norm(mesh[:, low] - mesh[:, up], axis=-1) for up, low in _INNER_LIPS]
+    gaps = [np.linalg.norm(mesh[:, low] - mesh[:, up], axis=-1) for up, low in MOUTH_GAPS]
     return np.mean(gaps, 0) / eye_distances(mesh)
 
 

@@ -14,8 +14,6 @@ import numpy as np
 
 from avcc.errors import AvccError
 
-POINTS = 478  # 468 of the mesh and 5 an iris
-
 
 @contextmanager
 def quiet() -> Iterator[None]:
