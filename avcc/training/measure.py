@@ -96,6 +96,8 @@ def picture_errors(
     for i in np.linspace(0, len(held.index) - 1, clips).astype(int):
         row = held.index[i]
         there = np.flatnonzero(~np.isnan(held.mesh[row["start"] :][: row["frames"], 0, 0]))
+        if not len(there):  # a title card
+            continue
         at = row["start"] + there[np.linspace(0, len(there) - 1, shown).astype(int)]
         key = row["start"] + there[len(there) // 2]
         code = bank.coefficients(held.mesh[at], held.mesh[key])
