@@ -11,16 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache, partial
-from typing import TypeVar
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from avcc import weights
 from avcc.analysis import identity
 from avcc.analysis.look import look
-from avcc.analysis.motion import MotionBank, ShapeBank
+from avcc.analysis.motion import banks
 from avcc.analysis.speech import Ear
 from avcc.container import read as container
 from avcc.container.write import write as written
@@ -31,8 +28,8 @@ from avcc.diffusion.estimate import Estimator
 from avcc.diffusion.sample import sample
 from avcc.entropy import coder
 from avcc.entropy.count import segment_bits
-from avcc.entropy.tables import Codebook
 from avcc.errors import RateError
+from avcc.layers import loaded
 from avcc.quantise.rate import STRIDES, Costs, ranked
 from avcc.quantise.scalar import STEPS
 from avcc.quantise.symbols import Quantiser, shape_vector
@@ -42,13 +39,13 @@ from avcc.render.speak import Speaker
 from avcc.render.voice import Vocoder
 from avcc.stages import (
     FRAME_RATE,
+    SEGMENT_FRAMES,
     Clip,
     Features,
     Head,
-    Identity,
+    KeyFrame,
     Latents,
     OperatingPoint,
-    Segment,
     Stream,
     Symbols,
 )
@@ -87,8 +84,8 @@ class Codec:
         reached.
         """
         budget = int(bitrate * clip.count / FRAME_RATE / 8)
-        features, shape = self._analysed(clip, progress, warn)
-        stream = self._fitted(clip, features, shape, budget, seed, progress)
+        features, away = self._analysed(clip, progress, warn)
+        stream = self._fitted(clip, features, away, budget, seed, progress)
         data = written(stream)
         assert len(data) <= budget
         return data
@@ -102,15 +99,14 @@ class Codec:
         wave = np.zeros(0, np.float32) if clip.audio is None else clip.audio
         heard = self._encoder.ear(wave, clip.count)
         voice = np.append(heard.voice, np.float32(heard.level))
-        picture = seen.picture, seen.mesh, seen.motion
-        features = Features(*picture, heard.semantic, heard.acoustic, heard.silent, voice)
-        return features, self._encoder.shape.vector(seen.mesh)
+        sound = heard.semantic, heard.acoustic, heard.silent, voice
+        return Features(seen.keys, seen.motion, *sound), seen.away
 
     def _fitted(
         self,
         clip: Clip,
         features: Features,
-        shape: np.ndarray,
+        away: np.ndarray,
         budget: int,
         seed: int,
         progress: Progress | None,
@@ -120,28 +116,76 @@ class Codec:
         tokens = quantiser.tokens(features)
         sound = clip.audio is not None
         samples = 0 if clip.audio is None else len(clip.audio)
-        one = quantiser.identity(shape, features, sound)
         point = OperatingPoint(STRIDES[-1], len(STEPS) - 1, 0, sound)
         head = Head(book.id, FRAME_RATE, clip.count, samples, clip.crop, seed, point)
-        smallest = len(identity.smallest_picture(features.picture)) + VARINT_GROWS
-        points = ranked(_costs(quantiser, book, features, tokens, one, head), budget - smallest)
+        smallest = len(identity.smallest_picture(features.keys[0].picture)) + VARINT_GROWS
+        plans = ranked(self._costs(features, tokens, head, away), budget - smallest)
         spent = 0
-        for number, point in enumerate(points):
+        for number, plan in enumerate(plans):
             if progress:
-                progress("fitting", number / len(points))
-            segments = quantiser.segments(features, tokens, point)
-            stream = _stream(replace(head, point=point), one, segments, book)
-            spent = len(written(stream)) - len(_PLACEHOLDER)
-            room = budget - spent - VARINT_GROWS
-            found = identity.fitting_picture(features.picture, room)
+                progress("fitting", number / len(plans))
+            stream = self._stream(features, tokens, replace(head, point=plan.point), plan.keys)
+            spent = len(written(stream)) - plan.keys * len(_PLACEHOLDER)
+            sent = sorted(features.keys[: plan.keys], key=lambda key: key.frame)
+            room = budget - spent - plan.keys * VARINT_GROWS
+            found = identity.fitting_pictures([key.picture for key in sent], room)
             if found is not None:
-                first = stream.identities[0]
-                return replace(stream, identities=((first[0], found[1], first[2], found[0]),))
+                pairs = zip(stream.identities, found, strict=True)
+                full = tuple((one[0], side, one[2], data) for one, (data, side) in pairs)
+                return replace(stream, identities=full)
         rate = int(np.ceil(8 * (spent + smallest) / float(clip.duration)))
         raise RateError(
             f"this clip of {float(clip.duration):.2f} s can't be coded in {budget} bytes: it needs"
             f" {rate} bit/s or more"
         )
+
+    def _costs(
+        self,
+        features: Features,
+        tokens: tuple[np.ndarray, np.ndarray],
+        head: Head,
+        away: np.ndarray,
+    ) -> Costs:
+        """What every motion and every voice would cost, from all segments or a sample of them."""
+        quantiser, book = self._encoder.quantiser, self._encoder.book
+        sound = head.samples > 0
+
+        def bits(point: OperatingPoint, which: int) -> float:
+            segments = quantiser.segments(features, tokens, point)
+            chosen = np.unique(np.linspace(0, len(segments) - 1, SAMPLED).astype(int))
+            total = sum(segment_bits(segments[i], point, book)[which] for i in chosen)
+            return total * len(segments) / len(chosen) / 8
+
+        motion = {
+            (stride, step): bits(OperatingPoint(stride, step, 0, False), 0)
+            for stride in STRIDES
+            for step in range(len(STEPS))
+        }
+        layers = range(book.layers + 1)
+        voice = {n: bits(OperatingPoint(0, 0, n, True), 1) for n in layers} if sound else {}
+        blank = replace(head, point=OperatingPoint(0, 0, 0, False))
+        one, two = (len(written(self._stream(features, tokens, blank, n))) for n in (1, 2))
+        # Closing a segment's coder costs half a byte, and rounds up.
+        fixed = one + -(-head.frames // SEGMENT_FRAMES)
+        return Costs(motion, voice, fixed, two - one, away)
+
+    def _stream(
+        self, features: Features, tokens: tuple[np.ndarray, np.ndarray], head: Head, count: int
+    ) -> Stream:
+        """Coded, with a placeholder for each of ``count`` pictures."""
+        quantiser, bank, shape = self._encoder.quantiser, self._encoder.bank, self._encoder.shape
+        sent = sorted(features.keys[:count], key=lambda key: key.frame)
+        base, first = features.keys[0].mesh, sent[0].mesh
+        if first is not base:
+            features = replace(features, motion=bank.rebased(features.motion, base, first))
+        identities = []
+        for key in sent:
+            # alone, a key frame is good for all times
+            frame = key.frame if len(sent) > 1 else 0
+            one = quantiser.identity(shape.vector(key.mesh), features, head.samples > 0, frame)
+            identities.append(replace(one, picture=_PLACEHOLDER, side=256))
+        segments = quantiser.segments(features, tokens, head.point)
+        return coder.encode(Symbols(head, tuple(identities), tuple(segments)), self._encoder.book)
 
     def decode(
         self,
@@ -167,7 +211,7 @@ class Codec:
         noise = symbols.head.seed if seed is None else seed
         told = partial(progress, "denoising") if progress else None
         latents = nets.denoised(features, symbols, steps or DEFAULT_STEPS, noise, told)
-        frames = nets.drawn(features, symbols, latents)
+        frames = nets.drawn(features, latents)
         audio = nets.spoken(features, symbols.head.samples, latents)
         return Clip(frames, symbols.head.frames, audio, symbols.head.crop)
 
@@ -177,9 +221,9 @@ class _Encoder:
 
     def __init__(self, model: bytes, device: str) -> None:
         self.book = weights.codebook(model)
-        self.bank, self.shape = _banks(self.book)
+        self.bank, self.shape = banks(self.book.arrays)
         self.quantiser = Quantiser(self.book)
-        self.ear = _loaded(Ear(), weights.tensors(model, "speech"), "ear.", device)
+        self.ear = loaded(Ear(), weights.tensors(model, "speech"), "ear.", device)
 
 
 class _Decoder:
@@ -187,20 +231,25 @@ class _Decoder:
 
     def __init__(self, model: bytes, device: str) -> None:
         self.book = weights.codebook(model)
-        self.bank, self.shape = _banks(self.book)
+        self.bank, self.shape = banks(self.book.arrays)
         self.quantiser = Quantiser(self.book)
         self.device = device
         nets = {part: weights.tensors(model, part) for part in weights.PARTS[1:]}
-        self.estimator = _loaded(Estimator(), nets["speech"], "estimator.", device)
-        self.avdiff = _loaded(AVDiff(), nets["avdiff"], "avdiff.", device)
-        self.renderer = _loaded(Renderer(), nets["renderer"], "renderer.", device)
-        self.speaker = Speaker(_loaded(Vocoder(), nets["vocoder"], "vocoder.", device))
+        self.estimator = loaded(Estimator(), nets["speech"], "estimator.", device)
+        self.avdiff = loaded(AVDiff(), nets["avdiff"], "avdiff.", device)
+        self.renderer = loaded(Renderer(), nets["renderer"], "renderer.", device)
+        self.speaker = Speaker(loaded(Vocoder(), nets["vocoder"], "vocoder.", device))
 
     def dequantised(self, symbols: Symbols) -> Features:
-        first = symbols.identities[0]
-        picture = identity.shown_picture(first.picture, first.side)
-        mesh = self.shape.mesh(shape_vector(first))
-        return self.quantiser.features(symbols, picture, mesh)
+        keys = [
+            KeyFrame(
+                identity.shown_picture(one.picture, one.side),
+                self.shape.mesh(shape_vector(one)),
+                one.frame,
+            )
+            for one in symbols.identities
+        ]
+        return self.quantiser.features(symbols, tuple(keys))
 
     def denoised(
         self,
@@ -225,9 +274,13 @@ class _Decoder:
         mel, motion = sample(self.avdiff, condition, symbols.head.frames, seed, steps, progress)
         return condition.latents(mel, motion)
 
-    def drawn(self, features: Features, symbols: Symbols, latents: Latents) -> Rendering:
-        meshes = partial(self.bank.meshes, key=features.mesh)
-        return Rendering(self.renderer, features, latents.motion, meshes, self.device)
+    def drawn(self, features: Features, latents: Latents) -> Rendering:
+        first, *others = features.keys
+        meshes = partial(self.bank.meshes, key=first.mesh)
+        # A later key frame fits the frame that it is, whatever motion made of its mesh.
+        moved = meshes(latents.motion[[key.frame for key in others]])
+        keys = [first, *(replace(k, mesh=m) for k, m in zip(others, moved, strict=True))]
+        return Rendering(self.renderer, keys, latents.motion, meshes, self.device)
 
     def spoken(self, features: Features, samples: int, latents: Latents) -> np.ndarray | None:
         if not samples or latents.mel is None:
@@ -238,56 +291,3 @@ class _Decoder:
 _encoder = lru_cache(maxsize=2)(_Encoder)
 _decoder = lru_cache(maxsize=2)(_Decoder)
 _PLACEHOLDER = b"\0"  # stands for a picture while the rest of a file is measured
-
-
-def _costs(
-    quantiser: Quantiser,
-    book: Codebook,
-    features: Features,
-    tokens: tuple[np.ndarray, np.ndarray],
-    one: Identity,
-    head: Head,
-) -> Costs:
-    """What every motion and every voice would cost, from all segments or a sample of them."""
-    sound = head.samples > 0
-
-    def bits(point: OperatingPoint, which: int) -> float:
-        segments = quantiser.segments(features, tokens, point)
-        chosen = np.unique(np.linspace(0, len(segments) - 1, SAMPLED).astype(int))
-        total = sum(segment_bits(segments[i], point, book)[which] for i in chosen)
-        return total * len(segments) / len(chosen) / 8
-
-    motion = {
-        (stride, step): bits(OperatingPoint(stride, step, 0, False), 0)
-        for stride in STRIDES
-        for step in range(len(STEPS))
-    }
-    layers = range(book.layers + 1)
-    voice = {n: bits(OperatingPoint(0, 0, n, True), 1) for n in layers} if sound else {}
-    nothing = OperatingPoint(0, 0, 0, False)
-    blank = quantiser.segments(features, tokens, nothing)
-    # Closing a segment's coder costs half a byte, and rounds up.
-    fixed = len(written(_stream(replace(head, point=nothing), one, blank, book))) + len(blank)
-    return Costs(motion, voice, fixed)
-
-
-def _stream(head: Head, one: Identity, segments: list[Segment], book: Codebook) -> Stream:
-    """Coded, with a placeholder for the picture."""
-    stand_in = replace(one, picture=_PLACEHOLDER, side=256)
-    return coder.encode(Symbols(head, (stand_in,), tuple(segments)), book)
-
-
-def _banks(book: Codebook) -> tuple[MotionBank, ShapeBank]:
-    arrays = {k: book.arrays[k].astype(np.float32) for k in _BANKS}
-    return MotionBank(arrays[_BANKS[0]]), ShapeBank(arrays[_BANKS[1]], arrays[_BANKS[2]])
-
-
-_BANKS = ("motion.directions", "shape.mean", "shape.directions")
-
-
-_Net = TypeVar("_Net", bound=torch.nn.Module)
-
-
-def _loaded(net: _Net, found: dict[str, Tensor], prefix: str, device: str) -> _Net:
-    net.load_state_dict({k[len(prefix) :]: v for k, v in found.items() if k.startswith(prefix)})
-    return net.to(device).eval().requires_grad_(False)

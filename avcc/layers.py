@@ -1,6 +1,8 @@
-"""Layers that several networks are built of."""
+"""Layers that several networks are built of, and how networks get their weights."""
 
 from __future__ import annotations
+
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -39,3 +41,13 @@ def rotary(x: Tensor, seconds: Tensor) -> Tensor:
 def halve(mel: Tensor) -> Tensor:
     """Mel (B, 2 T, 80) -> both frames of a token side by side (B, T, 160)."""
     return mel.reshape(mel.shape[0], -1, 2 * BANDS)
+
+
+_Net = TypeVar("_Net", bound=nn.Module)
+
+
+def loaded(net: _Net, tensors: dict[str, Tensor], prefix: str, device: str) -> _Net:
+    """``net`` with the tensors whose names start with ``prefix``, for inference on ``device``."""
+    start = len(prefix)
+    net.load_state_dict({k[start:]: v for k, v in tensors.items() if k.startswith(prefix)})
+    return net.to(device).eval().requires_grad_(False)

@@ -139,19 +139,31 @@ class Stream:
 
 
 @dataclass(frozen=True)
+class KeyFrame:
+    """A frame that is sent as a picture, or may be.
+
+    ``picture``: uint8 (256, 256, 3), decoded at the decoder. ``mesh``: float32 (478, 2), its
+    face-mesh points in units of the side. ``frame``: where in the clip it stands.
+    """
+
+    picture: np.ndarray
+    mesh: np.ndarray
+    frame: int = 0
+
+
+@dataclass(frozen=True)
 class Features:
     """The continuous side of ``Symbols``: from analysis at the encoder, dequantised at the decoder.
 
-    ``picture``: uint8 (256, 256, 3), the key frame (decoded, at the decoder). ``mesh``: float32
-    (478, 2), its face-mesh points in units of the side. ``motion``: float32 (N, K), coefficients
-    relative to the key frame; rows of NaN were not sent. ``semantic``: at the encoder float32
+    ``keys``: key frames; at the encoder all that may be sent, the best first, at the decoder those
+    that were, in the order of time. ``motion``: float32 (N, K), coefficients relative to
+    ``keys[0]``; rows of NaN were not sent. ``semantic``: at the encoder float32
     (N, D) features of the AudioMAE, at the decoder int64 (N,) tokens, -1 where not sent.
     ``acoustic``: float32 (N, A), latents, zero where not sent. ``silent``: bool (N,). ``voice``:
     float32 (V,).
     """
 
-    picture: np.ndarray
-    mesh: np.ndarray
+    keys: tuple[KeyFrame, ...]
     motion: np.ndarray
     semantic: np.ndarray
     acoustic: np.ndarray

@@ -153,7 +153,7 @@ def _look(monkeypatch: pytest.MonkeyPatch, numbers: list[int]) -> tuple[look.Loo
 def test_the_key_frame_is_the_most_usual(monkeypatch: pytest.MonkeyPatch) -> None:
     numbers = [0, 3, 4, 3, 7, 255, 3, 255, 255]
     seen, bank = _look(monkeypatch, numbers)
-    assert seen.picture[0, 0, 0] == 3 and seen.mesh.shape == (POINTS, 2)
+    assert seen.keys[0].picture[0, 0, 0] == 3 and seen.keys[0].mesh.shape == (POINTS, 2)
     meshes = np.stack(_Finder().meshes).astype(np.float32)
     code = bank.coefficients(meshes, meshes[3])
     filled = [code[n] for n in numbers[:5]] + [(code[7] + code[3]) / 2] + [code[3]] * 3
@@ -163,7 +163,7 @@ def test_the_key_frame_is_the_most_usual(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_a_face_seen_late_or_never(monkeypatch: pytest.MonkeyPatch) -> None:
     seen, _ = _look(monkeypatch, [255] * 61 + [2] + [255])
-    assert seen.picture[0, 0, 0] == 2 and abs(seen.motion).max() < 1e-5
+    assert seen.keys[0].picture[0, 0, 0] == 2 and abs(seen.motion).max() < 1e-5
     with pytest.raises(MediaError, match="face"):
         _look(monkeypatch, [255] * 5)
 

@@ -20,7 +20,7 @@ from avcc.diffusion.noise import gaussian, philox
 from avcc.diffusion.sample import OVERLAP, WINDOW, plan, sample, window_sample
 from avcc.diffusion.schedule import MEL_UNSENT, between, mel_off, times
 from avcc.layers import halve, rotary
-from avcc.stages import BANDS, LATENT, MOTION, SHAPE, SILENT, UNSENT, VOICE, Features
+from avcc.stages import BANDS, LATENT, MOTION, SHAPE, SILENT, UNSENT, VOICE, Features, KeyFrame
 
 torch.set_num_threads(1)
 
@@ -249,7 +249,9 @@ def _features(count: int, seed: int = 0) -> Features:
     motion[60:100] = np.nan
     voice = rng.uniform(-1, 1, VOICE + 1).astype(np.float32)
     picture, mesh = np.zeros((256, 256, 3), np.uint8), np.zeros((478, 2), np.float32)
-    return Features(picture, mesh, motion, semantic, acoustic, semantic == SILENT, voice)
+    return Features(
+        (KeyFrame(picture, mesh),), motion, semantic, acoustic, semantic == SILENT, voice
+    )
 
 
 SCALE = np.linspace(0.5, 2, MOTION).astype(np.float32)

@@ -38,6 +38,7 @@ from avcc.stages import (
     VOICE,
     Features,
     Head,
+    KeyFrame,
     OperatingPoint,
     Symbols,
 )
@@ -146,7 +147,7 @@ def _quantiser() -> tuple[Quantiser, np.ndarray, np.ndarray]:
 
 
 QUANTISER, CENTROIDS, BOOKS = _quantiser()
-PICTURE, MESH = np.zeros((256, 256, 3), np.uint8), np.zeros((478, 2), np.float32)
+KEYS = (KeyFrame(np.zeros((256, 256, 3), np.uint8), np.zeros((478, 2), np.float32)),)
 
 
 def _features(count: int, seed: int = 0) -> Features:
@@ -155,7 +156,7 @@ def _features(count: int, seed: int = 0) -> Features:
     semantic = rng.normal(size=(count, WIDTH)).astype(np.float32)
     acoustic = rng.normal(size=(count, LATENT)).astype(np.float32)
     voice = np.append(rng.uniform(-1, 1, VOICE), 0.05).astype(np.float32)
-    return Features(PICTURE, MESH, motion, semantic, acoustic, rng.random(count) < 0.3, voice)
+    return Features(KEYS, motion, semantic, acoustic, rng.random(count) < 0.3, voice)
 
 
 def _symbols(f: Features, point: OperatingPoint) -> Symbols:
@@ -178,7 +179,7 @@ def test_segments_there_and_back(stride: int, count: int) -> None:
         assert s.motion.shape == (-(-s.frames // stride), MOTION) and s.motion.dtype == np.int64
         assert s.semantic.shape == (s.frames,) and s.acoustic.shape == (s.frames, 2)
         assert (s.acoustic[s.semantic == SILENT] == 0).all()  # there they cost nothing
-    back = QUANTISER.features(symbols, PICTURE, MESH)
+    back = QUANTISER.features(symbols, KEYS)
     # each segment starts anew, with its first frame
     sent = np.arange(count) % SEGMENT_FRAMES % stride == 0
     assert (np.isnan(back.motion).any(1) == ~sent).all() and np.isnan(back.motion[~sent]).all()
@@ -197,10 +198,10 @@ def test_segments_there_and_back(stride: int, count: int) -> None:
 
 def test_lost_segments_leave_gaps_and_nothing_else() -> None:
     symbols = _symbols(_features(250), OperatingPoint(2, 0, 3, True))
-    whole = QUANTISER.features(symbols, PICTURE, MESH)
+    whole = QUANTISER.features(symbols, KEYS)
     for lost in range(3):
         segments = tuple(None if i == lost else s for i, s in enumerate(symbols.segments))
-        back = QUANTISER.features(replace(symbols, segments=segments), PICTURE, MESH)
+        back = QUANTISER.features(replace(symbols, segments=segments), KEYS)
         gone = np.arange(250) // SEGMENT_FRAMES == lost
         assert np.isnan(back.motion[gone]).all() and (back.semantic[gone] == UNSENT).all()
         assert (back.acoustic[gone] == 0).all() and not back.silent[gone].any()
@@ -212,12 +213,12 @@ def test_lost_segments_leave_gaps_and_nothing_else() -> None:
 
 def test_what_a_point_leaves_out_is_missing() -> None:
     f = _features(130)
-    back = QUANTISER.features(_symbols(f, OperatingPoint(0, 1, 2, True)), PICTURE, MESH)
+    back = QUANTISER.features(_symbols(f, OperatingPoint(0, 1, 2, True)), KEYS)
     assert np.isnan(back.motion).all() and (back.silent == f.silent).all()
-    back = QUANTISER.features(_symbols(f, OperatingPoint(3, 1, 2, False)), PICTURE, MESH)
+    back = QUANTISER.features(_symbols(f, OperatingPoint(3, 1, 2, False)), KEYS)
     assert (back.semantic == UNSENT).all() and (back.acoustic == 0).all()
     assert not back.silent.any() and (back.voice == 0).all() and not np.isnan(back.motion[0]).any()
-    back = QUANTISER.features(_symbols(f, OperatingPoint(1, 0, 0, True)), PICTURE, MESH)
+    back = QUANTISER.features(_symbols(f, OperatingPoint(1, 0, 0, True)), KEYS)
     assert (back.acoustic == 0).all() and (back.semantic != UNSENT).all()
 
 
@@ -245,7 +246,14 @@ def _costs(seed: int, sound: bool = True) -> Costs:
     much, each, fixed = rng.uniform(50, 4000), rng.uniform(20, 800), rng.uniform(20, 80)
     motion = {(s, q): much / s / (1 + q) for s in STRIDES for q in range(len(STEPS))}
     voice = {n: each * (1.5 + n) for n in range(LAYERS + 1)} if sound else {}
-    return Costs(motion, voice, fixed)
+    return Costs(motion, voice, fixed, 30.0, np.array([1.0]))
+
+
+def _plans(costs: Costs, budget: float) -> list[OperatingPoint]:
+    """The operating points of the plans, all of one key frame."""
+    plans = ranked(costs, budget)
+    assert {p.keys for p in plans} == {1}
+    return [p.point for p in plans]
 
 
 def _spent(costs: Costs, p: OperatingPoint) -> float:
@@ -257,10 +265,10 @@ def _spent(costs: Costs, p: OperatingPoint) -> float:
 @pytest.mark.parametrize("seed", range(5))
 def test_more_budget_is_never_worse(seed: int, sound: bool) -> None:
     costs = _costs(seed, sound)
-    cheapest = min(_spent(costs, p) for p in ranked(costs, 1e9))
+    cheapest = min(_spent(costs, p) for p in _plans(costs, 1e9))
     before: OperatingPoint | None = None
     for budget in np.geomspace(cheapest, 20 * cheapest, 60):
-        *points, last = ranked(costs, budget)
+        *points, last = _plans(costs, budget)
         assert _spent(costs, last) == cheapest
         assert points and len(set(points)) == len(points)
         assert all(_spent(costs, p) <= budget for p in points)
@@ -279,12 +287,12 @@ def test_more_budget_is_never_worse(seed: int, sound: bool) -> None:
 
 def test_no_room_gives_the_cheapest_alone() -> None:
     costs = _costs(1)
-    every = ranked(costs, 1e9)[:-1]
+    every = _plans(costs, 1e9)[:-1]
     assert len(every) == len(costs.motion) * len(costs.voice)
     cheapest = min(every, key=lambda p: _spent(costs, p))
     for budget in (-5.0, 0.0, _spent(costs, cheapest) - 1):
-        assert ranked(costs, budget) == [cheapest]
-    assert ranked(costs, _spent(costs, cheapest)) == [cheapest, cheapest]
+        assert _plans(costs, budget) == [cheapest]
+    assert _plans(costs, _spent(costs, cheapest)) == [cheapest, cheapest]
     # where bytes don't matter, nothing is left out
     finest = every[0]
     assert (finest.motion_stride, finest.motion_step) == (1, 0)

@@ -16,7 +16,7 @@ from avcc.render.face import Renderer
 from avcc.render.speak import MARGIN, MEND, WINDOW, Speaker
 from avcc.render.voice import Vocoder, inverse_stft
 from avcc.render.warp import grid, mesh_flow, part_maps, resize_flow, warp
-from avcc.stages import BANDS, MOTION, SAMPLES_PER_FRAME, Features
+from avcc.stages import BANDS, MOTION, SAMPLES_PER_FRAME, KeyFrame
 
 torch.set_num_threads(1)
 
@@ -127,7 +127,7 @@ def test_untrained_renderer_is_the_warp() -> None:
     assert (key.picture == picture).all()
     assert key.large.shape == (1, 32, 128, 128) and key.small.shape == (1, 128, 32, 32)
     targets = _meshes(faces.mesh(), faces.mesh(0.1) + np.float32(0.02))
-    out = net(key.expand(2), targets, torch.ones(2, MOTION))
+    out = net([key.expand(2)], targets, torch.ones(2, MOTION))
     assert out.shape == (2, 3, 256, 256) and out.dtype == torch.float32
     warped = warp(picture.expand(2, -1, -1, -1), mesh_flow(targets, mesh.expand(2, -1, -1)))
     torch.testing.assert_close(out, warped)
@@ -140,10 +140,10 @@ def test_renderer_keeps_its_batch_apart() -> None:
     keys = net.key(_pictures(0, 1), meshes)
     code = torch.randn(4, MOTION, generator=torch.Generator().manual_seed(0))
     targets = (meshes + 0.02).repeat_interleave(2, 0)
-    both = net(keys.repeat(2), targets, code)
+    both = net([keys.repeat(2)], targets, code)
     second = net.key(_pictures(1), meshes[1:])
     torch.testing.assert_close(second.picture, keys.picture[1:], atol=1e-4, rtol=1e-4)
-    alone = net(second.expand(2), targets[2:], code[2:])
+    alone = net([second.expand(2)], targets[2:], code[2:])
     torch.testing.assert_close(both[2:], alone, atol=1e-4, rtol=1e-4)
     assert (both[2] - both[3]).abs().max() > 1e-4  # the code alone differs
 
@@ -236,13 +236,11 @@ def test_level_and_length_are_as_asked() -> None:
 
 def _rendering(net: Renderer, motion: np.ndarray) -> Rendering:
     mesh = faces.mesh()
-    none = np.zeros(0, np.float32)
-    features = Features(faces.picture(), mesh, none, none, none, none, none)
 
     def meshes(code: np.ndarray) -> np.ndarray:
         return (mesh + 0.01 * code[:, None, :2]).astype(np.float32)
 
-    return Rendering(net, features, motion, meshes, "cpu")
+    return Rendering(net, [KeyFrame(faces.picture(), mesh)], motion, meshes, "cpu")
 
 
 def test_still_is_drawn_as_it_is() -> None:

@@ -188,8 +188,10 @@ def test_audiomae_takes_a_step(cache: Path, work: Path) -> None:
 
 
 def test_vocoder_takes_a_step(cache: Path, work: Path) -> None:
+    acoustic = AcousticStage(_options(cache, work))
+    save_weights(work / "acoustic.safetensors", acoustic.export(acoustic.nets), {})
     stage = VocoderStage(_options(cache, work))
-    stage.held = stage.held[:1, :16_000]
+    stage.held = (stage.held[0][:1, :16_000], stage.held[1][:1, :25])
     assert all(k.startswith("vocoder.") for k in _step(stage))
 
 

@@ -7,6 +7,7 @@ slowest preset in its still-picture mode, tuned for structural similarity (``tun
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from fractions import Fraction
 
 import av
@@ -68,6 +69,18 @@ def fitting_picture(picture: np.ndarray, budget: int) -> tuple[bytes, int] | Non
                 low = middle + 1
         return best, side
     return None
+
+
+def fitting_pictures(pictures: Sequence[np.ndarray], budget: int) -> list[tuple[bytes, int]] | None:
+    """Each as ``fitting_picture``, of at most ``budget`` bytes together, and about equally many."""
+    found: list[tuple[bytes, int]] = []
+    for number, picture in enumerate(pictures):
+        one = fitting_picture(picture, budget // (len(pictures) - number))
+        if one is None:
+            return None
+        found.append(one)
+        budget -= len(one[0])
+    return found
 
 
 def smallest_picture(picture: np.ndarray) -> bytes:

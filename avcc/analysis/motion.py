@@ -9,6 +9,7 @@ depend on anything that could round differently.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,6 +38,14 @@ class MotionBank:
         Coefficients are linear in the mesh: (place - place of the key) / size of the key face.
         """
         return (self.directions @ (mesh * point_weights()[:, None]).ravel()).astype(np.float32)
+
+    def relative(self, places: np.ndarray, key: np.ndarray) -> np.ndarray:
+        """Places (N, K) -> coefficients relative to the key frame's mesh, float32 (N, K)."""
+        return ((places - self.project(key)) / face_size(key)).astype(np.float32)
+
+    def rebased(self, coefficients: np.ndarray, key: np.ndarray, other: np.ndarray) -> np.ndarray:
+        """Coefficients relative to one key frame's mesh -> relative to another's."""
+        return self.relative(coefficients * face_size(key) + self.project(key), other)
 
     def coefficients(self, mesh: np.ndarray, key: np.ndarray) -> np.ndarray:
         """Meshes (N, 478, 2) and the key frame's (478, 2) -> coefficients float32 (N, K)."""
@@ -70,3 +79,12 @@ class ShapeBank:
         """The way back: (3 + M,) -> float32 (478, 2)."""
         flat = self.mean + vector[3:] @ self.directions
         return (vector[:2] + flat.reshape(-1, 2) * np.exp(vector[2])).astype(np.float32)
+
+
+def banks(arrays: Mapping[str, np.ndarray]) -> tuple[MotionBank, ShapeBank]:
+    """The banks that a codebook's arrays hold."""
+    directions, mean, shape = (
+        arrays[name].astype(np.float32)
+        for name in ("motion.directions", "shape.mean", "shape.directions")
+    )
+    return MotionBank(directions), ShapeBank(mean, shape)

@@ -14,6 +14,7 @@ import numpy as np
 
 from avcc.stages import OperatingPoint
 
+COUNTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)  # of key frames
 STRIDES = (1, 2, 3, 5)
 # LPIPS of the decoded clip that a key frame of so many bytes allows, and 0.02 for each per cent by
 # which the mesh found in that key frame is off: few bytes cost a face its eyes before LPIPS minds
@@ -32,6 +33,7 @@ MOTION_ERROR = {
 # Mean absolute log-mel error by number of acoustic layers.
 VOICE_ERROR = (0.371, 0.303, 0.258, 0.236, 0.219, 0.207, 0.197)
 
+AWAY_WEIGHT = 0.004  # LPIPS for each unit of distance between a frame and its key frame
 MOTION_WEIGHT = 0.045  # LPIPS for one per cent
 VOICE_WEIGHT = 0.4  # LPIPS for one unit of log-mel
 
@@ -39,32 +41,49 @@ VOICE_WEIGHT = 0.4  # LPIPS for one unit of log-mel
 @dataclass(frozen=True)
 class Costs:
     """What a clip costs in bytes: ``motion`` by (stride, step), ``voice`` by acoustic layers (empty
-    where there is no sound), ``fixed``: head, framing, shape and voice code."""
+    where there is no sound), ``fixed``: head, framing, shape and voice code, ``another``: each
+    further key frame beside its picture. ``away``: how far frames are from what they are drawn
+    from, with 1, 2, ... key frames (``analysis.keys``)."""
 
     motion: dict[tuple[int, int], float]
     voice: dict[int, float]
     fixed: float
+    another: float
+    away: np.ndarray
 
 
-def ranked(costs: Costs, budget: float) -> list[OperatingPoint]:
-    """Operating points for ``budget`` bytes beside the smallest key frame, the best first.
+@dataclass(frozen=True)
+class Plan:
+    """An operating point and a number of key frames."""
+
+    point: OperatingPoint
+    keys: int
+
+
+def ranked(costs: Costs, budget: float) -> list[Plan]:
+    """Plans for ``budget`` bytes beside the smallest key frame, the best first.
 
     The cheapest of all stands last, whether it fits or not: where nothing fits in the end, what
     it really costs is the least that the clip needs.
     """
-    points: list[tuple[float, float, OperatingPoint]] = []
+    plans: list[tuple[float, float, Plan]] = []
+    counts = [n for n in COUNTS if n <= len(costs.away)]
     for (stride, step), motion in costs.motion.items():
         for layers, voice in (costs.voice or {0: 0.0}).items():
-            spent = costs.fixed + motion + voice
-            left = budget - spent + KEY_BYTES[0]
             point = OperatingPoint(stride, step, layers, bool(costs.voice))
-            points.append((_distortion(stride, step, layers, left), spent, point))
-    cheapest = min(points, key=lambda p: p[1])[2]
-    fitting = sorted((p for p in points if p[1] <= budget), key=lambda p: p[0])
-    return [point for _, _, point in fitting] + [cheapest]
+            moved = MOTION_WEIGHT * MOTION_ERROR[stride, step]
+            heard = VOICE_WEIGHT * VOICE_ERROR[layers]
+            for n in counts:
+                spent = costs.fixed + motion + voice + (n - 1) * (costs.another + KEY_BYTES[0])
+                each = (budget - spent) / n + KEY_BYTES[0]
+                loss = _seen(each, costs.away[n - 1]) + moved + heard
+                plans.append((loss, spent, Plan(point, n)))
+    cheapest = min(plans, key=lambda p: p[1])[2]
+    fitting = sorted((p for p in plans if p[1] <= budget), key=lambda p: p[0])
+    return [plan for _, _, plan in fitting] + [cheapest]
 
 
-def _distortion(stride: int, step: int, layers: int, key: float) -> float:
-    seen = float(np.interp(np.log(max(key, 1.0)), np.log(KEY_BYTES), KEY_LOSS))
-    moved = MOTION_WEIGHT * MOTION_ERROR[stride, step]
-    return seen + moved + VOICE_WEIGHT * VOICE_ERROR[layers]
+def _seen(key: float, away: float) -> float:
+    """LPIPS of frames that are so far from key frames of so many bytes."""
+    still = float(np.interp(np.log(max(key, 1.0)), np.log(KEY_BYTES), KEY_LOSS))
+    return still + AWAY_WEIGHT * away

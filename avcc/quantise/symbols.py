@@ -25,6 +25,7 @@ from avcc.stages import (
     VOICE,
     Features,
     Identity,
+    KeyFrame,
     OperatingPoint,
     Segment,
     Symbols,
@@ -49,13 +50,15 @@ class Quantiser:
         acoustic[features.silent] = 0
         return semantic.astype(np.int64), acoustic
 
-    def identity(self, shape: np.ndarray, features: Features, sound: bool) -> Identity:
+    def identity(
+        self, shape: np.ndarray, features: Features, sound: bool, frame: int = 0
+    ) -> Identity:
         """The identity code but for its picture. ``shape``: float32 (M,), the key face's."""
         voice = np.zeros(0, np.int64)
         if sound:
             levels = voice_levels(features.voice[:VOICE])
             voice = np.append(levels, gain_index(float(features.voice[VOICE])))
-        return Identity(b"", 0, rounded(shape, SHAPE_STEPS), voice)
+        return Identity(b"", 0, rounded(shape, SHAPE_STEPS), voice, frame)
 
     def segments(
         self, features: Features, tokens: tuple[np.ndarray, np.ndarray], point: OperatingPoint
@@ -75,10 +78,10 @@ class Quantiser:
             out.append(Segment(frames, codes, semantic, acoustic))
         return out
 
-    def features(self, symbols: Symbols, picture: np.ndarray, mesh: np.ndarray) -> Features:
+    def features(self, symbols: Symbols, keys: tuple[KeyFrame, ...]) -> Features:
         """The way back, with gaps where nothing was sent or a segment was lost.
 
-        ``picture`` uint8 (256, 256, 3) and ``mesh`` float32 (478, 2): of the first identity.
+        ``keys``: the decoded pictures of the identities.
         """
         head, voice = symbols.head, symbols.identities[0].voice
         count, point = head.frames, head.point
@@ -100,7 +103,7 @@ class Quantiser:
         code = np.zeros(VOICE + 1, np.float32)
         if len(voice):
             code = np.append(voice_values(voice[:VOICE]), gain_value(int(voice[VOICE])))
-        return Features(picture, mesh, motion, semantic, acoustic, silent, code.astype(np.float32))
+        return Features(keys, motion, semantic, acoustic, silent, code.astype(np.float32))
 
 
 def shape_vector(identity: Identity) -> np.ndarray:

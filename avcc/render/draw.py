@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from avcc.render.face import Renderer
-from avcc.stages import Features
+from avcc.render.face import KeyFeatures, Renderer
+from avcc.stages import KeyFrame
 
 BATCH = 4  # frames drawn at a time: more fall out of a core's cache
 
@@ -16,39 +18,63 @@ BATCH = 4  # frames drawn at a time: more fall out of a core's cache
 class Rendering:
     """The frames of a clip, uint8 (256, 256, 3) each; every iteration draws them anew, alike.
 
-    ``features``: key frame and its mesh; ``motion``: float32 (N, K) relative to it; ``meshes``:
-    coefficients (B, K) -> meshes (B, 478, 2).
+    ``keys``: key frames in the order of time; ``motion``: float32 (N, K) relative to the first;
+    ``meshes``: coefficients (B, K) -> meshes (B, 478, 2). A frame is drawn from the key frames
+    before and after it. Their shares follow the time to each, so that none comes or goes at once.
     """
 
     def __init__(
         self,
         renderer: Renderer,
-        features: Features,
+        keys: Sequence[KeyFrame],
         motion: np.ndarray,
         meshes: Callable[[np.ndarray], np.ndarray],
         device: str,
     ) -> None:
         self._renderer, self._device = renderer, device
-        self._picture, self._mesh = features.picture, features.mesh
+        self._keys, self._at = keys, [key.frame for key in keys]
         self._motion, self._meshes = motion, meshes
 
     def __len__(self) -> int:
         return len(self._motion)
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        with torch.inference_mode():
-            picture = torch.from_numpy(self._picture).to(self._device)
-            picture = picture.permute(2, 0, 1)[None].float() / 127.5 - 1
-            picture = picture.contiguous(memory_format=torch.channels_last)
-            mesh = torch.from_numpy(self._mesh).to(self._device)[None]
-            key = self._renderer.key(picture, mesh)
-        for a in range(0, len(self._motion), BATCH):
-            code = self._motion[a : a + BATCH]
+        known: dict[int, KeyFeatures] = {}
+        first = 0
+        while first < len(self._motion):
+            used = self._used(first)
+            known = {i: known[i] if i in known else self._features(i) for i in used}
+            after = bisect_right(self._at, first)  # the next key frame changes what is used
+            last = min(first + BATCH, len(self._motion), *self._at[after : after + 1])
+            code = self._motion[first:last]
             with torch.inference_mode():
+                keys = [known[i].expand(len(code)) for i in used]
                 mesh = torch.from_numpy(self._meshes(code)).to(self._device)
-                out = self._renderer(
-                    key.expand(len(code)), mesh, torch.from_numpy(code).to(self._device)
-                )
+                motion = torch.from_numpy(code).to(self._device)
+                out = self._renderer(keys, mesh, motion, self._shares(used, first, last))
                 drawn = ((out + 1) * 127.5).round().clamp(0, 255).byte()
                 pictures = drawn.permute(0, 2, 3, 1).cpu().numpy()
             yield from (np.ascontiguousarray(p) for p in pictures)
+            first = last
+
+    def _used(self, frame: int) -> tuple[int, ...]:
+        """The key frames that a frame is drawn from: one, or one before and one after it."""
+        after = bisect_right(self._at, frame)
+        return (max(after - 1, 0),) if after in (0, len(self._keys)) else (after - 1, after)
+
+    def _shares(self, used: tuple[int, ...], first: int, last: int) -> Tensor | None:
+        """Logarithms of the shares (2, B) that two key frames have by time alone."""
+        if len(used) == 1:
+            return None
+        a, b = (self._at[i] for i in used)
+        later = torch.arange(first - a, last - a, device=self._device) / (b - a)
+        return torch.stack([1 - later, later]).clamp_min(1e-6).log()
+
+    def _features(self, number: int) -> KeyFeatures:
+        key = self._keys[number]
+        with torch.inference_mode():
+            picture = torch.from_numpy(key.picture).to(self._device)
+            picture = picture.permute(2, 0, 1)[None].float() / 127.5 - 1
+            picture = picture.contiguous(memory_format=torch.channels_last)
+            mesh = torch.from_numpy(key.mesh).to(self._device)[None]
+            return self._renderer.key(picture, mesh)

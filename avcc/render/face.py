@@ -7,7 +7,9 @@ After LIA and FOMM (Siarohin et al. 2019) in outline: flow + occlusion, warped f
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +17,8 @@ from torch.nn import functional as F
 
 from avcc.render.warp import grid, mesh_flow, part_maps, warp
 from avcc.stages import MOTION
+
+NEAR = 100.0  # how much a key frame whose mesh is nearer counts, by the side
 
 
 class Residual(nn.Module):
@@ -51,10 +55,24 @@ class KeyFeatures:
         parts = (self.picture, self.mesh, self.large, self.middle, self.small)
         return KeyFeatures(*(p.expand(count, *p.shape[1:]) for p in parts))
 
+    def every(self, step: int, first: int) -> KeyFeatures:
+        """Of several key frames a clip, one."""
+        parts = (self.picture, self.mesh, self.large, self.middle, self.small)
+        return KeyFeatures(*(p[first::step] for p in parts))
+
     def repeat(self, times: int) -> KeyFeatures:
         """Each key frame of the batch ``times`` times in a row."""
         parts = (self.picture, self.mesh, self.large, self.middle, self.small)
         return KeyFeatures(*(p.repeat_interleave(times, 0) for p in parts))
+
+
+class _View(NamedTuple):
+    """What one key frame offers for B pictures."""
+
+    seen: Tensor  # B, 96, 32, 32
+    flow: Tensor  # B, 64, 64, 2
+    open: Tensor  # B, 1, 32, 32 in 0..1: the key frame shows what is here
+    score: Tensor  # B, 1, 32, 32, larger where it shows it better than another key frame
 
 
 class Renderer(nn.Module):
@@ -76,7 +94,8 @@ class Renderer(nn.Module):
         self.look = nn.Conv2d(64 + 3 + 2 + 4, 48, 3, padding=1)
         self.shrink = nn.Conv2d(48, 96, 3, 2, 1)
         self.think = Residual(96, code)
-        self.flow = nn.Conv2d(96, 3, 3, padding=1)
+        self.flow = nn.Conv2d(96, 4, 3, padding=1)  # flow, occlusion, score
+        self.near = nn.Parameter(torch.ones(()))
 
         self.join = nn.Conv2d(96, 128, 1)
         self.deep = nn.Conv2d(128, 128, 3, padding=1)
@@ -100,38 +119,69 @@ class Renderer(nn.Module):
         restored = picture + F.pixel_shuffle(self.restore_large(x), 2)
         return KeyFeatures(restored, mesh, large, middle, small)
 
-    def forward(self, key: KeyFeatures, mesh: Tensor, motion: Tensor) -> Tensor:
-        """Meshes (B, 478, 2) and motion codes (B, 20) -> pictures (B, 3, 256, 256) in -1..1."""
+    def forward(
+        self,
+        keys: Sequence[KeyFeatures],
+        mesh: Tensor,
+        motion: Tensor,
+        prior: Tensor | None = None,
+    ) -> Tensor:
+        """Meshes (B, 478, 2) and motion codes (B, 20) -> pictures (B, 3, 256, 256) in -1..1.
+
+        Each of ``keys`` holds one key frame for each of the B pictures; what they show is blended,
+        pixel by pixel, in shares that a softmax over the keys gives, ``prior`` (keys, B) added.
+        """
         with torch.autocast(mesh.device.type, enabled=False):
-            spline = mesh_flow(mesh.float(), key.mesh.float())
             maps = part_maps(mesh.float())
         code = self.code(motion / 4)
-        still = warp(key.picture, spline)
-        seen = torch.cat(
-            [
-                warp(key.middle, spline),
-                F.interpolate(still, (64, 64), mode="area"),
-                (spline - grid(64, spline.device)).permute(0, 3, 1, 2) * 4,
-                maps,
-            ],
-            1,
+        views = [self._view(key, mesh, maps, code) for key in keys]
+        scores = torch.stack([v.score for v in views])
+        if prior is not None:
+            scores = scores + prior[:, :, None, None, None]
+        shares = scores.softmax(0)
+        parts = [
+            (share, share * v.open, v, key)
+            for share, v, key in zip(shares, views, keys, strict=True)
+        ]
+        y = self.join(sum(share * v.seen for share, _, v, _ in parts))
+        y = y + sum(open_ * warp(key.small, v.flow) for _, open_, v, key in parts)
+        y = self.deeper(self.deep(F.silu(y)), code)
+        y = _double(self.up_middle(y)) + sum(
+            _sized(open_, 64) * warp(key.middle, v.flow) for _, open_, v, key in parts
         )
-        x = self.think(self.shrink(F.silu(self.look(seen))), code)
+        y = self.at_middle(y, code)
+        y = _double(self.up_large(y)) + sum(
+            _sized(open_, 128) * warp(key.large, v.flow) for _, open_, v, key in parts
+        )
+        y = self.at_large(y, code)
+        shown = [warp(key.picture, v.flow) for *_, v, key in parts]
+        if len(keys) > 1:
+            shown = [_sized(p[0], 256) * x for p, x in zip(parts, shown, strict=True)]
+        return sum(shown) + F.pixel_shuffle(self.exit(F.silu(y)), 2).float()
+
+    def _view(self, key: KeyFeatures, mesh: Tensor, maps: Tensor, code: Tensor) -> _View:
+        """How one key frame sees the pictures to be drawn."""
+        with torch.autocast(mesh.device.type, enabled=False):
+            spline = mesh_flow(mesh.float(), key.mesh.float())
+            away = (mesh - key.mesh).float().norm(dim=-1).mean(1)[:, None, None, None]
+        look = [
+            warp(key.middle, spline),
+            F.interpolate(warp(key.picture, spline), (64, 64), mode="area"),
+            (spline - grid(64, spline.device)).permute(0, 3, 1, 2) * 4,
+            maps,
+        ]
+        x = self.look(torch.cat(look, 1).contiguous(memory_format=torch.channels_last))
+        x = self.think(self.shrink(F.silu(x)), code)
         change = self.flow(F.silu(x)).float()
         fine = F.interpolate(change[:, :2], (64, 64), mode="bilinear", align_corners=False)
+        score = change[:, 3:] - NEAR * self.near * away
         flow = spline + fine.permute(0, 2, 3, 1) * 0.2
-        open_ = torch.sigmoid(change[:, 2:] + 3)
-
-        y = warp(key.small, flow) * open_ + self.join(x)
-        y = self.deeper(self.deep(F.silu(y)), code)
-        open_ = F.interpolate(open_, (64, 64), mode="bilinear", align_corners=False)
-        y = _double(self.up_middle(y)) + warp(key.middle, flow) * open_
-        y = self.at_middle(y, code)
-        open_ = F.interpolate(open_, (128, 128), mode="bilinear", align_corners=False)
-        y = _double(self.up_large(y)) + warp(key.large, flow) * open_
-        y = self.at_large(y, code)
-        return warp(key.picture, flow).float() + F.pixel_shuffle(self.exit(F.silu(y)), 2).float()
+        return _View(x, flow, torch.sigmoid(change[:, 2:3] + 3), score)
 
 
 def _double(x: Tensor) -> Tensor:
     return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+
+
+def _sized(mask: Tensor, size: int) -> Tensor:
+    return F.interpolate(mask, (size, size), mode="bilinear", align_corners=False)

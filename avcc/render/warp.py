@@ -27,7 +27,12 @@ def border(per_side: int = 4) -> Tensor:
 
 
 def _kernel(a: Tensor, b: Tensor) -> Tensor:
-    square = (a[:, :, None] - b[:, None]).square().sum(-1)
+    """r^2 log r^2 between points (B, N, 2) and (B, M, 2): (B, N, M)."""
+    # |a|^2 + |b|^2 - 2ab as one product of matrices: no (B, N, M, 2) passes through memory
+    one, other = a.square().sum(-1, keepdim=True), b.square().sum(-1, keepdim=True)
+    left = torch.cat([-2 * a, one, torch.ones_like(one)], -1)
+    right = torch.cat([b, torch.ones_like(other), other], -1)
+    square = (left @ right.transpose(1, 2)).clamp_min(0)
     return square * torch.log(square + 1e-6)
 
 
@@ -39,7 +44,7 @@ def grid(size: int, device: torch.device | str = "cpu") -> Tensor:
 
 
 def mesh_flow(target: Tensor, key: Tensor, size: int = 64) -> Tensor:
-    """Where in the key frame each pixel of the target frame comes from.
+    """Where in the key frame each pixel of the target frame comes from (Bookstein 1989).
 
     ``target``, ``key``: meshes (B, 478, 2) in units of the side, 0..1. Returns float32
     (B, size, size, 2), sampling positions in the key frame, -1..1.
@@ -74,8 +79,10 @@ def resize_flow(flow: Tensor, size: int) -> Tensor:
 
 def warp(picture: Tensor, flow: Tensor) -> Tensor:
     """Picture or features (B, C, S, S) sampled at flow (B, s, s, 2), resized to S."""
-    positions = resize_flow(flow, picture.shape[-1]).to(picture.dtype)
-    return F.grid_sample(picture, positions, padding_mode="border", align_corners=False)
+    # in float32 always: positions in bfloat16 are half a pixel off
+    with torch.autocast(flow.device.type, enabled=False):
+        positions = resize_flow(flow.float(), picture.shape[-1])
+        return F.grid_sample(picture.float(), positions, padding_mode="border", align_corners=False)
 
 
 def part_maps(mesh: Tensor, size: int = 64) -> Tensor:

@@ -93,8 +93,12 @@ def measure(cache: Path, work: Path, perceptual: Path | None) -> None:
         print(f"motion {point}: {figures['error']:.2f} %, between {figures['between']:.3f}")
     for layers, figures in enumerate(voice_errors(cache, work)):
         print(f"voice {layers} layers: error {figures['error']:.3f}, off {figures['off']:.3f}")
-    for size, distance in picture_errors(cache, work, perceptual).items() if perceptual else ():
+    if perceptual is None:
+        return
+    sizes, away = picture_errors(cache, work, perceptual)
+    for size, distance in sizes.items():
         print(f"key frame of {size} bytes: LPIPS {distance:.4f}")
+    print(f"and for each size of the face away from it {away:.4f}")
 
 
 @main.command()
@@ -120,6 +124,16 @@ def pack(work: Path, weights: Path, note: str) -> None:
 
 
 @main.command()
+@click.option("--weights", type=click.Path(path_type=Path), default=Path("weights"))
+@click.option("--work", type=click.Path(path_type=Path), required=True)
+def unpack(weights: Path, work: Path) -> None:
+    """Make a work folder from ``weights/``, for a round that goes on from them."""
+    from avcc.training.pack import unpack as unpacked
+
+    unpacked(weights, work)
+
+
+@main.command()
 @click.argument("stage", type=click.Choice(sorted(STAGES)))
 @click.option("--cache", type=click.Path(path_type=Path), required=True)
 @click.option("--work", type=click.Path(path_type=Path), required=True, help="Checkpoints.")
@@ -132,6 +146,7 @@ def pack(work: Path, weights: Path, note: str) -> None:
 @click.option("--perceptual", type=click.Path(path_type=Path), help="Folder of LPIPS weights.")
 @click.option("--judge-from", default=3000, help="Step at which discriminators join.")
 @click.option("--hours", default=0.0, help="Of voice to turn into tokens; 0: all.")
+@click.option("--start", type=click.Path(path_type=Path), help="Weights of an earlier round.")
 @click.option("--dry", is_flag=True, help="A few steps and a validation, as a rehearsal.")
 def train(stage: str, **options: Any) -> None:
     """Train one stage, resuming where it stopped."""

@@ -60,7 +60,7 @@ def ablate(data: Path, bitrate: float, count: int = 6, seconds: float = 6.0) -> 
         nets = codec._decoder(stream.head.model, "cpu")
         features = nets.dequantised(symbols)
         seen = look(clip, nets.bank)
-        true = nets.bank.meshes(seen.motion, features.mesh)
+        true = nets.bank.meshes(seen.motion, features.keys[0].mesh)
         eyes = np.linalg.norm(true[:, 33] - true[:, 263], axis=-1)[:, None]
         wave = clip.audio[: clip.count * 640]
         wave = np.pad(wave, (0, clip.count * 640 - len(wave)))
@@ -71,7 +71,7 @@ def ablate(data: Path, bitrate: float, count: int = 6, seconds: float = 6.0) -> 
             assert latents.mel is not None
             sounds = np.repeat(~features.silent, 2)
             heard = nets.spoken(features, len(clip.audio), latents)
-            mesh = nets.bank.meshes(latents.motion, features.mesh)
+            mesh = nets.bank.meshes(latents.motion, features.keys[0].mesh)
             wrong = np.linalg.norm(mesh - true, axis=-1) / eyes * 100
             try:
                 quality = pesq(16_000, clip.audio, heard, "wb")

@@ -25,13 +25,19 @@ class Period(nn.Module):
         self.period = period
         sizes = [1, width, 2 * width, 4 * width, 8 * width]
         self.layers = nn.ModuleList(
-            weight_norm(nn.Conv2d(a, b, (5, 1), (3, 1), (2, 0))) for a, b in pairwise(sizes)
+            weight_norm(nn.Conv1d(a, b, 5, 3, 2)) for a, b in pairwise(sizes)
         )
-        self.last = weight_norm(nn.Conv2d(sizes[-1], 1, (3, 1), padding=(1, 0)))
+        self.last = weight_norm(nn.Conv1d(sizes[-1], 1, 3, padding=1))
 
     def forward(self, x: Tensor) -> list[Tensor]:
         x = F.pad(x, (0, -x.shape[-1] % self.period))
-        x = x.view(x.shape[0], 1, -1, self.period)
+        # every phase of the period as a signal of its own: a convolution in one dimension is many
+        # times faster on a CPU than the same one in two
+        x = (
+            x.view(x.shape[0], -1, self.period)
+            .transpose(1, 2)
+            .reshape(-1, 1, x.shape[-1] // self.period)
+        )
         return _through(self.layers, self.last, x)
 
 
@@ -40,7 +46,7 @@ class Resolution(nn.Module):
 
     window: Tensor
 
-    def __init__(self, window: int, hop: int, width: int = 24) -> None:
+    def __init__(self, window: int, hop: int, width: int = 16) -> None:
         super().__init__()
         self.size, self.hop = window, hop
         self.register_buffer("window", torch.hann_window(window), persistent=False)

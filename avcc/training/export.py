@@ -28,3 +28,18 @@ def restore(net: torch.nn.Module, tensors: dict[str, Tensor], prefix: str) -> No
     start = prefix + "."
     own = {k.removeprefix(start): v.float() for k, v in tensors.items() if k.startswith(start)}
     net.load_state_dict(own)
+
+
+def grown(net: torch.nn.Module, tensors: dict[str, Tensor], prefix: str) -> None:
+    """Start ``net`` from a smaller one's tensors, whose names start with ``prefix.``.
+
+    A parameter that is larger now takes the old one as its first corner and zeros elsewhere; one
+    that is new stays as it is.
+    """
+    with torch.no_grad():
+        for name, parameter in net.named_parameters():
+            old = tensors.get(f"{prefix}.{name}")
+            if old is None:
+                continue
+            parameter.zero_()
+            parameter[tuple(slice(n) for n in old.shape)] = old.to(parameter.dtype)

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from avcc.training.export import save_weights
@@ -35,6 +36,7 @@ class Options:
     perceptual: Path | None = None
     judge_from: int = 3000
     hours: float = 0  # of voice that is turned into tokens, 0: all
+    start: Path | None = None  # weights to begin with, where there is no checkpoint
 
 
 def fast_dtype(device: str) -> torch.dtype:
@@ -79,6 +81,10 @@ class Stage:
         """Context in which forward passes run."""
         kind = self.o.device.split(":")[0]
         return torch.autocast(kind, torch.bfloat16, enabled=self.dtype == torch.bfloat16)
+
+    def begin(self, tensors: dict[str, Tensor]) -> None:
+        """Take over an earlier round's exported weights."""
+        raise ValueError(f"the stage {self.name} can't begin with earlier weights")
 
     def step(self, i: int) -> dict[str, float]:
         """One optimiser step; the losses for the progress line."""
@@ -150,6 +156,8 @@ def _run(stage: Stage, every: float, check: float, stop: list[int]) -> dict[str,
     torch.set_num_threads(o.threads)
     o.work.mkdir(parents=True, exist_ok=True)
     path = o.work / f"{stage.name}.ckpt"
+    if o.start:
+        stage.begin(load_file(o.start))
     stage.nets.to(o.device)
     average = torch.optim.swa_utils.AveragedModel(stage.nets, multi_avg_fn=_averaging(stage))
     state: dict[str, Any] = {"step": 0, "seconds": 0.0, "best": math.inf}

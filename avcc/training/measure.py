@@ -11,6 +11,8 @@ import torch
 from safetensors.torch import load_file
 
 from avcc.analysis.identity import fitting_picture, shown_picture
+from avcc.analysis.keys import ITSELF, Candidate, chosen_keys, detail
+from avcc.analysis.look import CANDIDATES
 from avcc.analysis.mel import LogMel
 from avcc.analysis.motion import MotionBank, ShapeBank
 from avcc.diffusion.estimate import Estimator
@@ -21,9 +23,9 @@ from avcc.quantise.rate import KEY_BYTES, STRIDES
 from avcc.quantise.scalar import SHAPE_STEPS, STEPS, rounded, steady, voice_values
 from avcc.render.draw import Rendering
 from avcc.render.face import Renderer
-from avcc.stages import SAMPLES_PER_FRAME, SILENT, VOICE, Features
+from avcc.stages import SAMPLES_PER_FRAME, SILENT, KeyFrame
 from avcc.training.codes import codes_of
-from avcc.training.data import part, voices
+from avcc.training.data import Part, part, voices
 from avcc.training.export import restore
 from avcc.training.motion import clip_meshes
 
@@ -82,37 +84,66 @@ def voice_errors(cache: Path, work: Path) -> list[dict[str, float]]:
     return [{"error": float(np.abs(x).mean()), "off": float(x.std())} for x in every]
 
 
+@torch.no_grad()
 def picture_errors(
-    cache: Path, work: Path, perceptual: Path, clips: int = 8, shown: int = 5
-) -> dict[int, float]:
-    """LPIPS of drawn frames by bytes of the key frame, at finely quantised motion."""
+    cache: Path, work: Path, perceptual: Path, clips: int = 14, shown: int = 8
+) -> tuple[dict[int, float], float]:
+    """LPIPS of drawn frames by bytes of the key frame, at finely quantised motion: at no distance
+    from the key frame, and what a unit of distance (``analysis.keys``) adds.
+
+    Means, and least squares within clips, over frames of validation clips; the key frame is the one
+    that would be sent.
+    """
     arrays = dict(np.load(work / "motion.npz"))
     bank = MotionBank(arrays["motion.directions"])
     shape = ShapeBank(arrays["shape.mean"], arrays["shape.directions"])
     renderer = Renderer().eval()
     restore(renderer, load_file(work / "renderer.safetensors"), "renderer")
     lpips, held = Lpips(perceptual), part(cache, "hi_val")
-    found: dict[int, list[float]] = {size: [] for size in KEY_BYTES}
+    rows: list[tuple[int, int, float, float]] = []  # clip, index into KEY_BYTES, distance, LPIPS
     for i in np.linspace(0, len(held.index) - 1, clips).astype(int):
         row = held.index[i]
         there = np.flatnonzero(~np.isnan(held.mesh[row["start"] :][: row["frames"], 0, 0]))
         if not len(there):  # a title card
             continue
-        at = row["start"] + there[np.linspace(0, len(there) - 1, shown).astype(int)]
-        key = row["start"] + there[len(there) // 2]
-        code = bank.coefficients(held.mesh[at], held.mesh[key])
+        there += row["start"]
+        key = _key(held, there, bank)
+        at = there[np.linspace(0, len(there) - 1, shown).astype(int)]
+        code = bank.coefficients(held.mesh[at], key.mesh)
+        away = np.linalg.norm(code, axis=1) + ITSELF
         code = (rounded(code, STEPS[1]) * STEPS[1]).astype(np.float32)
-        vector = rounded(shape.vector(held.mesh[key]), SHAPE_STEPS) * SHAPE_STEPS
+        vector = rounded(shape.vector(key.mesh), SHAPE_STEPS) * SHAPE_STEPS
         mesh = shape.mesh(vector.astype(np.float32))
-        for size in KEY_BYTES:
-            coded = fitting_picture(held.frames[key], size)
+        for number, size in enumerate(KEY_BYTES):
+            coded = fitting_picture(key.picture, size)
             if coded is None:
                 continue
-            nothing = np.zeros((0, 1), np.float32)
-            features = Features(
-                shown_picture(*coded), mesh, code, nothing, nothing, nothing, np.zeros(VOICE)
-            )
-            drawn = Rendering(renderer, features, code, partial(bank.meshes, key=mesh), "cpu")
+            keys = [KeyFrame(shown_picture(*coded), mesh)]
+            drawn = Rendering(renderer, keys, code, partial(bank.meshes, key=mesh), "cpu")
             pair = distances(lpips, held.frames[at], np.stack(list(drawn)))
-            found[size].append(float(pair.mean()))
-    return {size: float(np.mean(x)) for size, x in found.items() if x}
+            rows += [(int(i), number, float(d), float(x)) for d, x in zip(away, pair, strict=True)]
+    clip, which, away, seen = (np.array(column) for column in zip(*rows, strict=True))
+    pieces = [(clip == c) & (which == n) for c in np.unique(clip) for n in np.unique(which)]
+    pieces = [piece for piece in pieces if piece.any()]
+    # within clips: that faces differ in how hard they are must not count as distance
+    moved = np.concatenate([away[piece] - away[piece].mean() for piece in pieces])
+    lost = np.concatenate([seen[piece] - seen[piece].mean() for piece in pieces])
+    slope = float(moved @ lost / (moved @ moved))
+    still = seen - slope * away
+    sizes = {KEY_BYTES[n]: float(still[which == n].mean()) for n in np.unique(which)}
+    return sizes, slope
+
+
+def _key(held: Part, there: np.ndarray, bank: MotionBank) -> KeyFrame:
+    """The key frame of a clip whose face is seen in the frames ``there``."""
+    some = there[:: max(1, len(there) // CANDIDATES)]
+    candidates = [
+        Candidate(
+            KeyFrame(np.array(held.frames[k]), held.mesh[k], int(k)),
+            bank.project(held.mesh[k]),
+            detail(held.frames[k]),
+        )
+        for k in some
+    ]
+    places = np.stack([c.place for c in candidates])
+    return chosen_keys(candidates, some, places)[0][0]

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
 from avcc.analysis.motion import MotionBank, ShapeBank
 from avcc.evaluation.perceptual import Lpips
-from avcc.quantise.scalar import SHAPE_STEPS, STEPS, rounded
+from avcc.quantise.rate import STRIDES
+from avcc.quantise.scalar import SHAPE_STEPS, STEPS, rounded, steady
 from avcc.render.face import Renderer
 from avcc.render.warp import part_maps
 from avcc.training.data import part
+from avcc.training.export import grown
 from avcc.training.loop import Options, Stage
 
-TARGETS = 3  # frames rendered from one key frame
+KEYS = 2  # key frames at most that a picture is drawn from
+TARGETS = 4  # frames drawn from them
+NEIGHBOURS = 0.3  # of the batches draw frames that follow each other: pictures mustn't flicker
+EDGE = 5  # frames at a clip's start and end that aren't drawn
 
 
 class PictureJudge(nn.Module):
@@ -56,51 +63,93 @@ class Pairs:
         self.by_clip: list[tuple[dict, list[int]]] = []
         for row in self.clips.index:
             keys = [i for i, k in enumerate(rows) if k["clip"] == row["file"]]
-            if keys:
+            if keys and row["frames"] > 2 * EDGE:
                 self.by_clip.append((row, keys))
         self.rows = rows
         length = np.array([r["frames"] for r, _ in self.by_clip]) ** 0.5
         self.chance = length / length.sum()
+        self.mirror = mirrored_points(shape.mean.reshape(-1, 2))
 
-    def one(self, clip: int, key: int, frames: np.ndarray, step: float) -> dict[str, np.ndarray]:
-        """Arrays of one key frame and its targets (clip-relative frame numbers)."""
+    def one(
+        self, clip: int, keys: list[int], frames: np.ndarray, how: Sent, flip: bool = False
+    ) -> dict[str, np.ndarray]:
+        """Arrays of some key frames and their targets (clip-relative frame numbers)."""
         row, _ = self.by_clip[clip]
-        at = row["start"] + np.asarray(frames)
-        true_key = self.clips.mesh[self.rows[key]["frame"]]
-        vector = rounded(self.shape.vector(true_key), SHAPE_STEPS) * SHAPE_STEPS
+        first = row["start"]
+        mesh = self.clips.mesh[first : first + row["frames"]]
+        at = [self.rows[key]["frame"] - first for key in keys]
+        pictures, true_keys = self.pictures[keys], self.clips.frames[[first + i for i in at]]
+        shown = self.clips.frames[first + np.asarray(frames)]
+        if flip:
+            mesh = mesh[:, self.mirror] * np.array([-1, 1], np.float32) + np.array(
+                [1, 0], np.float32
+            )
+            pictures, true_keys, shown = (x[:, :, ::-1] for x in (pictures, true_keys, shown))
+        vector = rounded(self.shape.vector(mesh[at[0]]), SHAPE_STEPS) * SHAPE_STEPS
         mesh_key = self.shape.mesh(vector.astype(np.float32))
-        code = self.bank.coefficients(self.clips.mesh[at], true_key)
-        code = (rounded(code, step) * step).astype(np.float32)
+        code = how.received(self.bank.coefficients(mesh, mesh[at[0]]))
+        # a later key frame's mesh is what the motion says of its frame
+        others = self.bank.meshes(code[at[1:]], mesh_key)
         return {
-            "key": self.pictures[key],
-            "key_mesh": mesh_key,
-            "true_key": self.clips.frames[self.rows[key]["frame"]],
-            "frames": np.stack([self.clips.frames[i] for i in at]),
-            "mesh": self.bank.meshes(code, mesh_key),
-            "code": code,
+            "key": pictures,
+            "key_mesh": np.concatenate([mesh_key[None], others]),
+            "true_key": true_keys,
+            "frames": shown,
+            "mesh": self.bank.meshes(code[frames], mesh_key),
+            "code": code[frames],
         }
 
     def batch(self, rng: np.random.Generator, count: int) -> list[dict[str, np.ndarray]]:
-        """Random pairs; frames whose mesh is missing are never drawn."""
+        """Random key frames and targets, of one clip each; every clip of as many key frames.
+
+        Frames whose mesh is missing are never drawn.
+        """
         out: list[dict[str, np.ndarray]] = []
+        some = int(rng.integers(1, KEYS + 1))
         while len(out) < count:
             clip = int(rng.choice(len(self.by_clip), p=self.chance))
             row, keys = self.by_clip[clip]
-            frames = rng.integers(3, row["frames"] - 3, TARGETS)
-            if np.isnan(self.clips.mesh[row["start"] + frames, 0, 0]).any():
+            frames = rng.integers(EDGE, row["frames"] - EDGE, TARGETS)
+            if rng.random() < NEIGHBOURS:
+                frames[1::2] = frames[::2] + 1
+            found = ~np.isnan(self.clips.mesh[row["start"] + frames, 0, 0])
+            if not found.all() or len(keys) < some:
                 continue
-            step = float(STEPS[rng.integers(0, len(STEPS))])
-            out.append(self.one(clip, int(rng.choice(keys)), frames, step))
+            how = Sent(int(rng.choice(STRIDES)), float(rng.choice(STEPS)))
+            chosen = [int(k) for k in rng.choice(keys, some, replace=False)]
+            out.append(self.one(clip, chosen, frames, how, bool(rng.integers(2))))
         return out
 
 
-def tensors(batch: list[dict[str, np.ndarray]], device: str, flip: bool = False) -> dict:
-    """Stacked and scaled to -1..1; pictures channels first."""
+@dataclass(frozen=True)
+class Sent:
+    """How motion is sent: every so many frames, in steps of so much."""
+
+    stride: int
+    step: float
+
+    def received(self, code: np.ndarray) -> np.ndarray:
+        """Codes (T, K), NaN where there is no face -> what the decoder's estimate makes of them."""
+        at = np.arange(0, len(code), self.stride)
+        frames = np.arange(len(code))
+        seen = np.flatnonzero(~np.isnan(code[:, 0]))
+        code = np.stack([np.interp(frames, seen, column[seen]) for column in code.T], 1)
+        sent = steady(code[at], self.step) * self.step
+        return np.stack([np.interp(frames, at, column) for column in sent.T], 1).astype(np.float32)
+
+
+def mirrored_points(mesh: np.ndarray) -> np.ndarray:
+    """Which point of a mean mesh (478, 2) each point becomes in a mirror, int64 (478,)."""
+    there = mesh * np.array([-1, 1], np.float32)
+    away = np.linalg.norm(there[:, None] - mesh[None], axis=-1)
+    return linear_sum_assignment(away + away.T)[1]
+
+
+def tensors(batch: list[dict[str, np.ndarray]], device: str) -> dict:
+    """One clip after the other, pictures scaled to -1..1 and channels first."""
     out = {}
     for name in batch[0]:
-        x = torch.from_numpy(np.stack([b[name] for b in batch])).to(device)
-        if name in ("frames", "mesh", "code"):
-            x = x.flatten(0, 1)
+        x = torch.from_numpy(np.stack([b[name] for b in batch])).to(device).flatten(0, 1)
         if x.dtype == torch.uint8:
             x = (x.permute(0, 3, 1, 2).float() / 127.5 - 1).contiguous(
                 memory_format=torch.channels_last
@@ -133,27 +182,36 @@ class RendererStage(Stage):
         self.held = Pairs(options.cache, "val", bank, shape, "PW")
         self.judged = options.judge_from
 
-    def _render(self, nets: nn.ModuleDict, x: dict) -> tuple[Tensor, Tensor]:
+    def _render(self, nets: nn.ModuleDict, x: dict, clips: int) -> tuple[Tensor, Tensor]:
+        """Pictures, and the restored key frames."""
         renderer = nets["renderer"]
         assert isinstance(renderer, Renderer)
         with self.autocast():
             key = renderer.key(x["key"], x["key_mesh"])
-            times = len(x["frames"]) // len(x["key"])
-            out = renderer(key.repeat(times), x["mesh"], x["code"])
+            some, times = len(x["key"]) // clips, len(x["frames"]) // clips
+            each = [key.every(some, i).repeat(times) for i in range(some)]
+            out = renderer(each, x["mesh"], x["code"])
         return out, key.picture.float()
+
+    def begin(self, tensors: dict[str, Tensor]) -> None:
+        grown(self.nets["renderer"], tensors, "renderer")
 
     def step(self, i: int) -> dict[str, float]:
         x = tensors(self.train.batch(self.rng, self.batch), self.o.device)
-        out, restored = self._render(self.nets, x)
+        out, restored = self._render(self.nets, x, self.batch)
         real = x["frames"]
         # mouth and eyes are where a viewer looks: their pixels weigh up to five times as much
         care = 1 + 4 * F.interpolate(part_maps(x["mesh"]), (256, 256), mode="bilinear").amax(1)
-        pixel = ((out - real).abs().mean(1) * care).mean()
+        wrong = out - real
+        pixel = (wrong.abs().mean(1) * care).mean()
+        # an error that stays is seen less than one that comes and goes; of frames far from each
+        # other this says little, of neighbours it is the flicker
+        change = (wrong[1::2] - wrong[::2]).abs().mean()
         keep = (restored - x["true_key"]).abs().mean()
         with self.autocast():
             seen = self.lpips(out, real).float().mean()
             half = self.lpips(_half(out), _half(real)).float().mean()
-        loss = 2 * pixel + keep + seen + 0.5 * half
+        loss = 2 * pixel + 0.5 * change + keep + seen + 0.5 * half
         figures = {"pixel": pixel.item(), "lpips": seen.item(), "keep": keep.item()}
         if i >= self.judged:
             loss = loss + self._judge(out, real, figures)
@@ -183,17 +241,20 @@ class RendererStage(Stage):
         return 0.05 * fool + 2 * match
 
     def validate(self, nets: nn.ModuleDict) -> dict[str, float]:
-        distance, plain, kept = [], [], []
+        how = Sent(1, float(STEPS[1]))
+        found: dict[str, list[float]] = {"one": [], "two": [], "key": [], "frozen": []}
         for clip, (row, keys) in enumerate(self.held.by_clip):
-            frames = np.linspace(5, row["frames"] - 5, 4).astype(int)
-            x = tensors([self.held.one(clip, keys[0], frames, float(STEPS[1]))], self.o.device)
-            out, restored = self._render(nets, x)
-            distance.append(float(self.lpips(out.clamp(-1, 1), x["frames"]).mean()))
-            kept.append(float(self.lpips(restored.clamp(-1, 1), x["true_key"]).mean()))
-            frozen = x["key"].expand_as(out).contiguous()
-            plain.append(float(self.lpips(frozen, x["frames"]).mean()))
-        score = float(np.mean(distance))
-        return {"score": score, "frozen": float(np.mean(plain)), "key": float(np.mean(kept))}
+            frames = np.linspace(EDGE, row["frames"] - EDGE, TARGETS).astype(int)
+            for name, chosen in (("one", keys[:1]), ("two", keys[:2])):
+                x = tensors([self.held.one(clip, chosen, frames, how)], self.o.device)
+                out, restored = self._render(nets, x, 1)
+                found[name].append(float(self.lpips(out.clamp(-1, 1), x["frames"]).mean()))
+            kept = self.lpips(restored.clamp(-1, 1), x["true_key"]).mean()
+            found["key"].append(float(kept))
+            frozen = x["key"][:1].expand_as(out).contiguous()
+            found["frozen"].append(float(self.lpips(frozen, x["frames"]).mean()))
+        means = {name: float(np.mean(values)) for name, values in found.items()}
+        return {"score": (means["one"] + means["two"]) / 2} | means
 
     def export(self, nets: nn.ModuleDict) -> dict[str, Tensor]:
         return {f"renderer.{k}": v for k, v in nets["renderer"].state_dict().items()}

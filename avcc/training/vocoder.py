@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from avcc.analysis.acoustic import AcousticEncoder, VoiceEncoder
 from avcc.analysis.mel import LogMel
+from avcc.diffusion.estimate import Estimator
 from avcc.render.voice import Vocoder
+from avcc.stages import SILENT
 from avcc.training import discriminators as judge
-from avcc.training.data import voices
+from avcc.training.acoustic import voice_levels, voice_values
+from avcc.training.export import grown, restore
 from avcc.training.loop import Options, Stage
+from avcc.training.tokens import spoken
 
-SAMPLES = 32 * 640 // 2  # 0.64 s a cut
+FRAMES = 100  # 4 s that the estimator sees
+SAMPLES = 16 * 640  # of them, the 0.64 s that become sound
+KNOWN = 0.25  # share of the cuts whose mel is the true one
 
 
 def spectral_loss(out: Tensor, real: Tensor) -> Tensor:
@@ -28,8 +36,40 @@ def spectral_loss(out: Tensor, real: Tensor) -> Tensor:
     return total / 4
 
 
+class Decoded:
+    """True voices and the mel that the estimator makes of their symbols, as at the decoder."""
+
+    def __init__(self, options: Options) -> None:
+        self.train = spoken(options.cache, options.work, "train", options.tier, options.hours)
+        self.held = spoken(options.cache, options.work, "val")
+        trained = load_file(options.work / "acoustic.safetensors")
+        self.encoder, self.voice, self.estimator = AcousticEncoder(), VoiceEncoder(), Estimator()
+        for name in ("encoder", "voice", "estimator"):
+            net = getattr(self, name).eval().requires_grad_(False).to(options.device)
+            restore(net, trained, name)
+        self.books = trained["books"].float().to(options.device)
+        self.mel = LogMel().to(options.device)
+
+    @torch.no_grad()
+    def mels(self, wave: Tensor, token: Tensor, layers: Tensor) -> tuple[Tensor, Tensor]:
+        """Waveforms (B, 640 T), tokens (B, T), layers (B,) -> true and decoded mel (B, 2 T, 80)."""
+        mel, heard = self.mel(wave), token != SILENT
+        left = self.encoder(mel)
+        acoustic = torch.zeros_like(left)
+        for i, book in enumerate(self.books):
+            near = (left @ book.T - 0.5 * book.square().sum(1)).argmax(-1)
+            acoustic = acoustic + book[near] * ((layers > i)[:, None] & heard)[..., None]
+            left = left - book[near]
+        voice = voice_values(voice_levels(self.voice(mel, heard)))
+        return mel, self.estimator(token, acoustic, voice)
+
+
 class VocoderStage(Stage):
-    """Generator and judges; the judges join after 3,000 steps."""
+    """Generator and judges; the judges join after ``judge_from`` steps.
+
+    Most mels are decoded ones, of any number of acoustic layers: those are smooth where the voice
+    is not known, and the vocoder learns to make up what is missing as it learns to make up phase.
+    """
 
     name = "vocoder"
     batch = 8
@@ -39,20 +79,38 @@ class VocoderStage(Stage):
         torch.manual_seed(options.seed)
         self.nets["vocoder"] = Vocoder()
         self.nets["judges"] = judge.VoiceJudges()
-        self.optims["vocoder"] = self.adam(self.nets["vocoder"], 5e-4, betas=(0.8, 0.95))
-        self.optims["judges"] = self.adam(self.nets["judges"], 3e-4, betas=(0.8, 0.95))
-        self.train = voices(options.cache, "train", options.tier)
-        self.held = voices(options.cache, "val").batch(np.random.default_rng(1), 64, 64000)
-        self.mel = LogMel().to(options.device)
+        self.optims["vocoder"] = self.adam(self.nets["vocoder"], 4e-4, betas=(0.8, 0.95))
+        self.optims["judges"] = self.adam(self.nets["judges"], 4e-4, betas=(0.8, 0.95))
+        self.voices = Decoded(options)
+        self.mel = self.voices.mel
+        self.held = self.voices.held.batch(np.random.default_rng(1), 48, FRAMES)
         self.start = options.judge_from
 
-    def step(self, i: int) -> dict[str, float]:
-        real = self.train.batch(self.rng, self.batch, SAMPLES).to(self.o.device)
-        mel = self.mel(real)
+    def begin(self, tensors: dict[str, Tensor]) -> None:
+        grown(self.nets["vocoder"], tensors, "vocoder")
+
+    def _cuts(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Waveform (B, SAMPLES), its mel and the one that the vocoder is given."""
+        wave, token = self.voices.train.batch(self.rng, self.batch, FRAMES)
+        layers = torch.from_numpy(self.rng.integers(0, len(self.voices.books) + 1, self.batch))
+        device = self.o.device
+        mel, given = self.voices.mels(wave.to(device), token.to(device), layers.to(device))
+        known = torch.from_numpy(self.rng.random(self.batch) < KNOWN).to(device)
         # a little noise on the mel: at the decoder it is never exact
-        noisy = mel + 0.05 * torch.rand((), device=mel.device) * torch.randn_like(mel)
+        noisy = mel + 0.05 * torch.rand((), device=device) * torch.randn_like(mel)
+        given = torch.where(known[:, None, None], noisy, given)
+        first = self.rng.integers(0, FRAMES - SAMPLES // 640 + 1, self.batch)
+        rows = [slice(2 * a, 2 * a + SAMPLES // 320) for a in first]
+        waves = torch.stack(
+            [w[640 * a : 640 * a + SAMPLES] for w, a in zip(wave, first, strict=True)]
+        )
+        given = torch.stack([m[r] for m, r in zip(given, rows, strict=True)])
+        return waves.to(device), torch.stack([m[r] for m, r in zip(mel, rows, strict=True)]), given
+
+    def step(self, i: int) -> dict[str, float]:
+        real, mel, given = self._cuts()
         with self.autocast():
-            fake = self.nets["vocoder"](noisy)
+            fake = self.nets["vocoder"](given)
         mel_loss = (self.mel(fake) - mel).abs().mean()
         stft_loss = spectral_loss(fake, real)
         loss = 15 * mel_loss + 2 * stft_loss
@@ -80,12 +138,16 @@ class VocoderStage(Stage):
         self.optims[which].step()
 
     def validate(self, nets: nn.ModuleDict) -> dict[str, float]:
-        real = self.held.to(self.o.device)
-        mel = self.mel(real)
-        fake = nets["vocoder"](mel)
-        mel_loss = float((self.mel(fake) - mel).abs().mean())
+        wave, token = (x.to(self.o.device) for x in self.held)
         # judged weights sound better at a slightly worse distance: the newest win
-        return {"score": -self._steps(), "mel": mel_loss, "stft": float(spectral_loss(fake, real))}
+        out = {"score": -self._steps()}
+        for layers in (0, 2, 6):
+            sent = torch.full((len(wave),), layers, device=wave.device)
+            mel, given = self.voices.mels(wave, token, sent)
+            out[f"mel{layers}"] = float((self.mel(nets["vocoder"](given)) - mel).abs().mean())
+        fake = nets["vocoder"](mel)
+        out["mel"] = float((self.mel(fake) - mel).abs().mean())
+        return out | {"stft": float(spectral_loss(fake, wave))}
 
     def _steps(self) -> float:
         state = self.optims["vocoder"].state

@@ -1,0 +1,94 @@
+"""Which frames are sent as pictures: those that the others can best be drawn from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from avcc.mesh import MOUTH_GAPS, face_size
+from avcc.stages import KeyFrame
+
+CLOSED = 0.7  # how much a closed mouth, or closed eyes, count as further away
+LIDS = ((159, 145), (386, 374))
+BLUR = 0.3  # how much a picture without any detail counts as further away
+ITSELF = 0.05  # how far away a frame counts as from itself, in sizes of the face
+LOOKED_AT = 1500  # frames of a long clip for which the distance is taken
+MOST = 64  # key frames of a clip
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A frame that may become a key frame. ``place``: (K,), its mesh on the bank's directions;
+    ``detail``: how sharp the picture is, in any unit."""
+
+    key: KeyFrame
+    place: np.ndarray
+    detail: float
+
+
+def detail(picture: np.ndarray) -> float:
+    """Mean size of the brightness steps between neighbours in the middle of a picture."""
+    grey = picture[48:208, 48:208].mean(2)
+    return float(np.abs(np.diff(grey, axis=0)).mean() + np.abs(np.diff(grey, axis=1)).mean())
+
+
+def chosen_keys(
+    candidates: list[Candidate], frames: np.ndarray, places: np.ndarray
+) -> tuple[tuple[KeyFrame, ...], np.ndarray]:
+    """Key frames, the best first: whoever sends n of them sends the first n. And for each n how far
+    the frames are from those that they are drawn from, float64 (n,), falling.
+
+    ``frames``: int (T,), those that show a face; ``places`` (T, K). A frame is drawn from the key
+    frames before and after it, so the nearer of these two counts. Added one by one, each the one
+    that brings most (the greedy rule of facility location).
+    """
+    if len(frames) > LOOKED_AT:
+        some = np.linspace(0, len(frames) - 1, LOOKED_AT).astype(int)
+        frames, places = frames[some], places[some]
+    cost = _costs(candidates, places)
+    at = np.array([c.key.frame for c in candidates])
+    order = [int(cost.mean(1).argmin())]
+    away = [float(cost[order[0]].mean())]
+    while len(order) < min(MOST, len(candidates)):
+        left = [i for i in range(len(candidates)) if i not in order]
+        means = [_drawn_from(cost, at, [*order, i], frames) for i in left]
+        best = int(np.argmin(means))
+        if means[best] >= away[-1]:
+            break
+        order.append(left[best])
+        away.append(means[best])
+    return tuple(candidates[i].key for i in order), np.array(away)
+
+
+def _drawn_from(cost: np.ndarray, at: np.ndarray, keys: list[int], frames: np.ndarray) -> float:
+    """Mean cost of all frames with some key frames."""
+    order = np.array(sorted(keys, key=lambda i: at[i]))
+    after = np.searchsorted(at[order], frames, side="right")
+    before = order[np.maximum(after - 1, 0)]
+    after = order[np.minimum(after, len(order) - 1)]
+    t = np.arange(len(frames))
+    return float(np.minimum(cost[before, t], cost[after, t]).mean())
+
+
+def _costs(candidates: list[Candidate], places: np.ndarray) -> np.ndarray:
+    """How far each frame is from each candidate, (C, T), in sizes of the face.
+
+    A candidate that doesn't show what can't be made up counts as further away: a warp can close a
+    mouth and an eye, but not show the inside of what the key frame has closed. The mouth should be
+    a little more open than mostly, the eyes as open as mostly.
+    """
+    sharpest = max(c.detail for c in candidates) or 1.0
+    mouths = np.array([_gap(c.key.mesh, MOUTH_GAPS) for c in candidates])
+    eyes = np.array([_gap(c.key.mesh, LIDS) for c in candidates])
+    mouth, eye = np.quantile(mouths, 0.6), np.median(eyes)
+    closed = abs(mouths - mouth) / (mouth + 0.02) + np.maximum(0, 1 - eyes / (eye + 1e-6))
+    blurred = np.array([1 - c.detail / sharpest for c in candidates])
+    away = [np.linalg.norm(places - c.place, axis=1) / face_size(c.key.mesh) for c in candidates]
+    return (np.stack(away) + ITSELF) * ((1 + BLUR * blurred) * (1 + CLOSED * closed))[:, None]
+
+
+def _gap(mesh: np.ndarray, pairs: tuple[tuple[int, int], ...]) -> float:
+    """Mean distance of pairs of mesh points in units of the face's size."""
+    upper, lower = (mesh[[pair[i] for pair in pairs]] for i in (0, 1))
+    return float(np.linalg.norm(upper - lower, axis=1).mean() / face_size(mesh))
