@@ -12,6 +12,7 @@ from avcc.errors import FormatError
 from avcc.stages import Stream
 
 SAMPLED = 64  # segments whose symbols are read to tell motion from audio
+KEYS_SHOWN = 6  # to people, of the key frames
 SYNTHETIC = (
     "Decoded pictures and sound are synthetic: a generative model makes them from a key frame and"
     " codes; they are no record of what the camera saw."
@@ -81,11 +82,17 @@ def lines(told: dict[str, Any]) -> list[str]:
     stride = point["motion_stride"]
     motion = f"every {stride} frames, step {point['motion_step']}" if stride else "not sent"
     voice = f"{point['acoustic_layers']} acoustic layers" if point["semantic"] else "not sent"
+    keys = [f"{key['bytes']} B at frame {key['frame']}" for key in told["key_frames"]]
+    shown = f"one key frame of {told['key_frames'][0]['bytes']} B"
+    if len(keys) > 1:
+        most = f" and {len(keys) - KEYS_SHOWN} more" if len(keys) > KEYS_SHOWN else ""
+        shown = f"{len(keys)} key frames: {', '.join(keys[:KEYS_SHOWN])}{most}"
     out = [
         f"avc {told['format']}, model {told['model']}",
         f"{told['duration_s']:g} s: {told['frames']} frames at {told['frame_rate']} Hz, {sound}",
         f"{told['bytes']} bytes, {told['bps']:.0f} bit/s in all,"
         f" {told['steady_bps']:.0f} bit/s without head and key frame",
+        shown,
         f"motion {motion}; voice {voice}",
     ]
     if crop is not None:
