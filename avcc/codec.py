@@ -32,7 +32,7 @@ from avcc.errors import RateError
 from avcc.layers import loaded
 from avcc.quantise.rate import STRIDES, Costs, ranked
 from avcc.quantise.scalar import STEPS
-from avcc.quantise.symbols import Quantiser, shape_vector
+from avcc.quantise.symbols import Quantiser, Tokens, shape_vector
 from avcc.render.draw import Rendering
 from avcc.render.face import Renderer
 from avcc.render.speak import Speaker
@@ -142,7 +142,7 @@ class Codec:
     def _costs(
         self,
         features: Features,
-        tokens: tuple[np.ndarray, np.ndarray],
+        tokens: Tokens,
         head: Head,
         away: np.ndarray,
     ) -> Costs:
@@ -169,9 +169,7 @@ class Codec:
         fixed = one + -(-head.frames // SEGMENT_FRAMES)
         return Costs(motion, voice, fixed, two - one, away)
 
-    def _stream(
-        self, features: Features, tokens: tuple[np.ndarray, np.ndarray], head: Head, count: int
-    ) -> Stream:
+    def _stream(self, features: Features, tokens: Tokens, head: Head, count: int) -> Stream:
         """Coded, with a placeholder for each of ``count`` pictures."""
         quantiser, bank, shape = self._encoder.quantiser, self._encoder.bank, self._encoder.shape
         sent = sorted(features.keys[:count], key=lambda key: key.frame)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from avcc.entropy.tables import Codebook
-from avcc.quantise.codebook import nearest, residual_sum, residual_tokens
+from avcc.quantise.codebook import nearest, residual_paths, residual_sum, residual_tokens
 from avcc.quantise.rate import STRIDES, Costs, ranked
 from avcc.quantise.scalar import (
     GAIN_LEVELS,
@@ -123,12 +123,31 @@ def test_more_layers_leave_less() -> None:
     books = _books(rng)
     books[:, 0] = 0  # a code of nothing: no layer can make it worse
     latents = rng.normal(size=(300, LATENT)).astype(np.float32)
-    tokens = residual_tokens(latents, books, LAYERS)
-    left = [np.square(latents - residual_sum(tokens[:, :n], books)).sum(1) for n in range(7)]
+    paths = residual_paths(latents, books)
+    left = [np.square(latents - residual_sum(tokens, books)).sum(1) for tokens in paths]
     for fewer, more in pairwise(left):
         assert (more <= fewer + 1e-4).all() and more.mean() < fewer.mean()
-    for n in range(LAYERS + 1):  # leaving layers out changes none of the others
-        assert (residual_tokens(latents, books, n) == tokens[:, :n]).all()
+    for n in range(LAYERS + 1):
+        assert paths[n].shape == (300, n) and paths[n].dtype == np.int64
+        assert (residual_tokens(latents, books, n) == paths[n]).all()
+    # one by one they leave more, and the first of them are those of fewer layers
+    alone = residual_tokens(latents, books, LAYERS, beam=1)
+    assert (residual_tokens(latents, books, 2, beam=1) == alone[:, :2]).all()
+    assert left[-1].mean() < 0.93 * np.square(latents - residual_sum(alone, books)).sum(1).mean()
+
+
+def test_the_beam_finds_the_best_sum() -> None:
+    rng = np.random.default_rng(7)
+    books = rng.normal(size=(2, 5, 3)).astype(np.float32)
+    latents = rng.normal(size=(1500, 3)).astype(np.float32)  # more than are searched at once
+    every = np.array([(i, j) for i in range(5) for j in range(5)])
+    away = np.square(latents[:, None] - residual_sum(every, books)).sum(2)
+    assert (residual_tokens(latents, books, 2) == every[away.argmin(1)]).all()
+    assert residual_tokens(latents[:0], books, 2).shape == (0, 2)
+
+
+def test_layers_add_up() -> None:
+    books = _books(np.random.default_rng(2))
     sums = books[np.arange(LAYERS), [3, 1, 4, 1, 5, 9]].sum(0)
     np.testing.assert_allclose(
         residual_sum(np.array([[3, 1, 4, 1, 5, 9]]), books)[0], sums, rtol=1e-5
@@ -224,8 +243,10 @@ def test_what_a_point_leaves_out_is_missing() -> None:
 
 def test_a_silent_clip_needs_no_features() -> None:
     f = replace(_features(120), silent=np.ones(120, bool), semantic=np.zeros((120, 1), np.float32))
-    semantic, acoustic = QUANTISER.tokens(f)
-    assert (semantic == SILENT).all() and acoustic.shape == (120, LAYERS) and not acoustic.any()
+    tokens = QUANTISER.tokens(f)
+    assert (tokens.semantic == SILENT).all()
+    for n, acoustic in enumerate(tokens.acoustic):
+        assert acoustic.shape == (120, n) and not acoustic.any()
 
 
 def test_shape_is_within_half_a_step() -> None:

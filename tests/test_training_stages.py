@@ -202,7 +202,17 @@ def test_acoustic_and_avdiff_take_a_step(cache: Path, work: Path) -> None:
     assert load_file(work / "acoustic.safetensors")["books"].shape == (6, 256, 32)
     diffusion = AVDiffStage(_options(cache, work))
     assert len(diffusion.held) == 1 and len(diffusion.talks) == 3
-    assert all(k.startswith("avdiff.") for k in _step(diffusion))
+    written = _step(diffusion)
+    assert all(k.startswith("avdiff.") for k in written)
+    # both go on from what they have written, codebooks included
+    for old, kind in (
+        (load_file(work / "acoustic.safetensors"), AcousticStage),
+        (written, AVDiffStage),
+    ):
+        fresh = kind(replace(_options(cache, work), seed=1))
+        fresh.begin(old)
+        for name, tensor in fresh.export(fresh.nets).items():
+            torch.testing.assert_close(tensor, old[name].float(), msg=name)
 
 
 class _Distance(nn.Module):

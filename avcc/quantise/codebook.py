@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+BEAM = 8  # 16 leave 2 % less of a latent, and take twice as long
+_AT_ONCE = 1024  # latents
+
 
 def nearest(vectors: np.ndarray, centroids: np.ndarray) -> np.ndarray:
     """Index of the nearest centroid: (N, D) and (K, D) -> int64 (N,)."""
@@ -12,14 +15,41 @@ def nearest(vectors: np.ndarray, centroids: np.ndarray) -> np.ndarray:
     return score.argmax(1).astype(np.int64)
 
 
-def residual_tokens(latents: np.ndarray, books: np.ndarray, layers: int) -> np.ndarray:
-    """Residual vector quantisation (N, D), books (L, K, D) -> int64 (N, layers)."""
-    left = latents.astype(np.float32)
-    tokens = np.zeros((len(latents), layers), np.int64)
-    for i in range(layers):
-        tokens[:, i] = nearest(left, books[i])
-        left = left - books[i][tokens[:, i]]
-    return tokens
+def residual_tokens(
+    latents: np.ndarray, books: np.ndarray, layers: int, beam: int = BEAM
+) -> np.ndarray:
+    """Residual vector quantisation (N, D), books (L, K, D) -> int64 (N, layers).
+
+    Not layer by layer alone: the ``beam`` best sums so far are gone on with, for the nearest code
+    now is not always what the next layers complete best (M-search: Barnes et al. 1996, "Advances
+    in residual vector quantization"). So fewer layers aren't always the first of more.
+    """
+    return residual_paths(latents, books[:layers], beam)[-1]
+
+
+def residual_paths(latents: np.ndarray, books: np.ndarray, beam: int = BEAM) -> list[np.ndarray]:
+    """``residual_tokens`` for every number of layers from none to all: int64 (N, n), n = 0 to L."""
+    parts = [
+        _paths(latents[a : a + _AT_ONCE].astype(np.float32), books, beam)
+        for a in range(0, max(1, len(latents)), _AT_ONCE)
+    ]
+    return [np.concatenate(same) for same in zip(*parts, strict=True)]
+
+
+def _paths(left: np.ndarray, books: np.ndarray, beam: int) -> list[np.ndarray]:
+    rows = np.arange(len(left))[:, None]
+    left = left[:, None]  # (N, beams, D): what each sum still lacks
+    paths = np.zeros((len(rows), 1, 0), np.int64)
+    best = [paths[:, 0]]
+    for book in books:
+        size = np.square(left).sum(2)[..., None] - 2 * left @ book.T + np.square(book).sum(1)
+        size = size.reshape(len(rows), left.shape[1] * len(book))
+        kept = np.argpartition(size, min(beam, size.shape[1]) - 1, axis=1)[:, :beam]
+        parent, code = np.divmod(kept, len(book))
+        left = left[rows, parent] - book[code]
+        paths = np.concatenate([paths[rows, parent], code[..., None]], axis=2)
+        best.append(paths[rows[:, 0], size[rows, kept].argmin(1)])
+    return best
 
 
 def residual_sum(tokens: np.ndarray, books: np.ndarray) -> np.ndarray:

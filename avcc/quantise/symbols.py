@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from avcc.entropy.tables import Codebook
-from avcc.quantise.codebook import nearest, residual_sum, residual_tokens
+from avcc.quantise.codebook import nearest, residual_paths, residual_sum
 from avcc.quantise.scalar import (
     SHAPE_STEPS,
     STEPS,
@@ -32,6 +34,14 @@ from avcc.stages import (
 )
 
 
+@dataclass(frozen=True)
+class Tokens:
+    """``semantic`` int64 (N,); ``acoustic`` for each number of layers n from 0, int64 (N, n)."""
+
+    semantic: np.ndarray
+    acoustic: list[np.ndarray]
+
+
 class Quantiser:
     """All that is quantised with one codebook. ``features`` of one clip at a time."""
 
@@ -39,16 +49,18 @@ class Quantiser:
         self.centroids = book.arrays["semantic.centroids"].astype(np.float32)
         self.books = book.arrays["acoustic.books"].astype(np.float32)
 
-    def tokens(self, features: Features) -> tuple[np.ndarray, np.ndarray]:
-        """Semantic tokens int64 (N,) and acoustic tokens int64 (N, all layers) of a clip."""
-        layers = len(self.books)
-        if features.silent.all():
-            count = len(features.silent)
-            return np.full(count, SILENT, np.int64), np.zeros((count, layers), np.int64)
-        semantic = np.where(features.silent, SILENT, nearest(features.semantic, self.centroids))
-        acoustic = residual_tokens(features.acoustic, self.books, layers)
-        acoustic[features.silent] = 0
-        return semantic.astype(np.int64), acoustic
+    def tokens(self, features: Features) -> Tokens:
+        """What a clip's voice is coded as."""
+        silent = features.silent
+        if silent.all():
+            count = len(silent)
+            nothing = [np.zeros((count, n), np.int64) for n in range(len(self.books) + 1)]
+            return Tokens(np.full(count, SILENT, np.int64), nothing)
+        semantic = np.where(silent, SILENT, nearest(features.semantic, self.centroids))
+        acoustic = residual_paths(features.acoustic, self.books)
+        for tokens in acoustic:
+            tokens[silent] = 0
+        return Tokens(semantic.astype(np.int64), acoustic)
 
     def identity(
         self, shape: np.ndarray, features: Features, sound: bool, frame: int = 0
@@ -60,9 +72,7 @@ class Quantiser:
             voice = np.append(levels, gain_index(float(features.voice[VOICE])))
         return Identity(b"", 0, rounded(shape, SHAPE_STEPS), voice, frame)
 
-    def segments(
-        self, features: Features, tokens: tuple[np.ndarray, np.ndarray], point: OperatingPoint
-    ) -> list[Segment]:
+    def segments(self, features: Features, tokens: Tokens, point: OperatingPoint) -> list[Segment]:
         """A clip's features cut into segments of symbols."""
         out = []
         stride, step = point.motion_stride, float(STEPS[point.motion_step])
@@ -71,8 +81,8 @@ class Quantiser:
             frames = part.stop - a
             motion = features.motion[part][:: stride or 1]
             codes = steady(motion, step) if stride else np.zeros((0, motion.shape[1]), np.int64)
-            semantic, acoustic = (t[part] for t in tokens)
-            acoustic = acoustic[:, : point.acoustic_layers]
+            semantic = tokens.semantic[part]
+            acoustic = tokens.acoustic[point.acoustic_layers][part]
             if not point.semantic:
                 semantic, acoustic = semantic[:0], acoustic[:0]
             out.append(Segment(frames, codes, semantic, acoustic))

@@ -12,6 +12,7 @@ from avcc.diffusion.estimate import Estimator
 from avcc.layers import halve
 from avcc.quantise.scalar import VOICE_LEVELS
 from avcc.stages import LATENT, SILENT, UNSENT
+from avcc.training.export import grown
 from avcc.training.loop import Options, Stage
 from avcc.training.tokens import spoken
 
@@ -68,6 +69,14 @@ class Residuals(nn.Module):
         return straight + (out - straight).detach(), loss
 
     @torch.no_grad()
+    def begin(self, books: Tensor) -> None:
+        """Take over codebooks (6, 256, 32) that were learned before."""
+        self.books.copy_(books)
+        self.total.copy_(books)
+        self.size.fill_(1)
+        self.ready.fill_(LAYERS)
+
+    @torch.no_grad()
     def _start(self, i: int, rows: Tensor) -> None:
         if len(rows) < CODES:
             return
@@ -110,6 +119,13 @@ class AcousticStage(Stage):
         self.held = spoken(options.cache, options.work, "val").batch(
             np.random.default_rng(1), 64, FRAMES
         )
+
+    def begin(self, tensors: dict[str, Tensor]) -> None:
+        for name in ("encoder", "voice", "estimator"):
+            grown(self.nets[name], tensors, name)
+        residuals = self.nets["residuals"]
+        assert isinstance(residuals, Residuals)
+        residuals.begin(tensors["books"])
 
     @torch.no_grad()
     def _start_from_components(self) -> None:

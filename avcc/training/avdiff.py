@@ -18,11 +18,11 @@ from avcc.diffusion.estimate import Estimator
 from avcc.diffusion.schedule import MEL_UNSENT, between, mel_off
 from avcc.layers import halve
 from avcc.quantise.codebook import nearest
-from avcc.quantise.scalar import SHAPE_STEPS, STEPS, rounded
+from avcc.quantise.scalar import SHAPE_STEPS, STEPS, rounded, steady
 from avcc.stages import MOTION, SILENT, UNSENT
 from avcc.training.acoustic import LAYERS, Residuals, voice_levels, voice_values
 from avcc.training.data import part
-from avcc.training.export import restore
+from avcc.training.export import grown, restore
 from avcc.training.loop import Options, Stage
 from avcc.training.semantic import features_of, load_mae
 from avcc.training.tokens import spoken
@@ -109,6 +109,9 @@ class AVDiffStage(Stage):
             for name, point in HELD_POINTS.items()
         }
 
+    def begin(self, tensors: dict[str, Tensor]) -> None:
+        grown(self.nets["avdiff"], tensors, "avdiff")
+
     # -- one training example -------------------------------------------------------------------
 
     def _cut(self, rng: np.random.Generator, talk: Talk | None) -> dict:
@@ -163,9 +166,9 @@ class AVDiffStage(Stage):
                     every = 0
                 kept = np.full((FRAMES, MOTION), np.nan, np.float32)
                 if every:
-                    kept[:count:every] = np.where(
-                        seen[:, None], np.rint(code / size) * size, np.nan
-                    )[::every]
+                    rows = np.arange(0, count, every)
+                    rows = rows[seen[rows]]
+                    kept[rows] = steady(code[rows], float(size)) * size
                 if rng.random() < 0.7:
                     kept[hole] = np.nan
                 motion[i], m_off[i] = between(kept / self.scale, size / self.scale)

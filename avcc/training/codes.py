@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from avcc.analysis.speech import Ear
-from avcc.quantise.codebook import nearest, residual_tokens
+from avcc.quantise.codebook import nearest, residual_paths
 from avcc.quantise.scalar import voice_levels
 from avcc.stages import SAMPLES_PER_FRAME, SILENT
 from avcc.training.data import voices
@@ -21,10 +21,11 @@ LONGEST = 60 * 16_000  # samples of a voice that are taken
 
 @dataclass(frozen=True)
 class Codes:
-    """``semantic`` int64 (T,), ``acoustic`` int64 (T, layers), ``voice`` int64 (24,)."""
+    """``semantic`` int64 (T,), ``voice`` int64 (24,), and ``acoustic`` for each number of layers n
+    from 0, int64 (T, n)."""
 
     semantic: np.ndarray
-    acoustic: np.ndarray
+    acoustic: list[np.ndarray]
     voice: np.ndarray
 
 
@@ -56,7 +57,8 @@ def codes_of(
         if heard.silent.all():
             continue
         semantic = np.where(heard.silent, SILENT, nearest(heard.semantic, centroids))
-        acoustic = residual_tokens(heard.acoustic, books, len(books))
-        acoustic[heard.silent] = 0
+        acoustic = residual_paths(heard.acoustic, books)
+        for tokens in acoustic:
+            tokens[heard.silent] = 0
         out.append(Codes(semantic.astype(np.int64), acoustic, voice_levels(heard.voice)))
     return out

@@ -76,7 +76,7 @@ def voice_errors(cache: Path, work: Path) -> list[dict[str, float]]:
         token = torch.from_numpy(code.semantic[:count])[None]
         sounds = np.repeat(code.semantic[:count] != SILENT, 2)
         for layers in range(len(books) + 1):
-            acoustic = residual_sum(code.acoustic[:count, :layers], books)
+            acoustic = residual_sum(code.acoustic[layers][:count], books)
             acoustic[code.semantic[:count] == SILENT] = 0
             guess = estimator(token, torch.from_numpy(acoustic)[None], voice)[0].numpy()
             found[layers].append((guess - true)[sounds])

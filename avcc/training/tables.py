@@ -119,7 +119,7 @@ def voice_segments(one: Codes, layers: int) -> list[Segment]:
     out = []
     for a in range(0, len(one.semantic), SEGMENT_FRAMES):
         token = one.semantic[a : a + SEGMENT_FRAMES]
-        acoustic = one.acoustic[a : a + SEGMENT_FRAMES, :layers]
+        acoustic = one.acoustic[layers][a : a + SEGMENT_FRAMES]
         out.append(Segment(len(token), np.zeros((0, MOTION), np.int64), token, acoustic))
     return out
 
