@@ -18,7 +18,7 @@ EPILOG = """examples:
 def main(arguments: list[str] | None = None) -> int:
     """Measure and print; 0, or 1 where not one clip could be coded."""
     options = _parser().parse_args(arguments)
-    from avcc.evaluation import bench, report
+    from avcc.evaluation import bench, groups, report
 
     paths = list(bench.clip_paths(options.paths))
     if options.manifest:
@@ -51,6 +51,8 @@ def main(arguments: list[str] | None = None) -> int:
             report.write_json(options.json, rows, notes)
     if rows:
         print(report.table(rows))
+        if options.groups:
+            print("\n" + groups.table(rows))
     for note in notes:
         print(f"note: {note}")
     return 0 if any(row.size for row in rows) else 1
@@ -82,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--json", type=Path, help="also write everything here, after each clip")
     add("--perceptual", type=Path, help="folder of the perceptual networks (AVCC_PERCEPTUAL)")
     add("--skip", type=_names, default=[], help="of pesq,stoi,dnsmos,speaker,wer: not wanted")
+    add("--groups", action="store_true", help="also means by how clips move, turn and are lit")
     add("--stride", type=int, default=1, help="perceptual distances on every so many frames (1)")
     return parser
 

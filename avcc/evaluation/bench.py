@@ -21,6 +21,7 @@ import numpy as np
 from avcc.errors import AvccError
 from avcc.evaluation import baselines, peers
 from avcc.evaluation.baselines import Coded
+from avcc.evaluation.groups import traits
 from avcc.evaluation.picture import PictureMeter, face_meshes
 from avcc.evaluation.sound import Reference, SoundMeter
 from avcc.media.read import read
@@ -46,6 +47,11 @@ class Source:
         """float32 (N, 478, 2), pixels."""
         return face_meshes(self.frames)
 
+    @cached_property
+    def traits(self) -> dict[str, float]:
+        """What kind of clip it is (``groups.traits``)."""
+        return traits(self.frames, self.mesh)
+
     @property
     def seconds(self) -> float:
         return len(self.frames) / float(FRAME_RATE)
@@ -61,6 +67,7 @@ class Row:
     seconds: float
     size: int = 0  # bytes
     values: dict[str, float] = field(default_factory=dict)
+    traits: dict[str, float] = field(default_factory=dict)
     note: str = ""
 
     def as_dict(self) -> dict[str, Any]:
@@ -91,6 +98,7 @@ class Meter:
         row.values["frames_short"] = float(len(source.frames) - len(coded.frames))
         mesh = source.mesh if "landmarks absent" not in " ".join(self.notes) else None
         row.values |= self.picture.scores(source.frames, coded.frames, mesh, self.stride)
+        row.traits = {} if mesh is None else source.traits
         if source.reference is not None:
             row.values |= self.sound.scores(source.reference, coded.audio)
         row.values["encode_x"] = coded.encode_seconds / source.seconds
