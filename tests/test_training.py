@@ -52,7 +52,7 @@ class Tiny(Stage):
         self.steps.append(i)
         self.weights.append(_weight(self.nets))
         self.rates.append(self.optims["all"].param_groups[0]["lr"])
-        x = torch.from_numpy(self.rng.normal(size=(self.batch, 3)).astype(np.float32))
+        x = self.next(self._made)
         self.drawn.append(float(x[0, 0]))
         loss = (self.nets["line"](x)[:, 0] - x.sum(1)).square().mean()
         self.optims["all"].zero_grad()
@@ -61,6 +61,9 @@ class Tiny(Stage):
         if i == self.last:
             os.kill(os.getpid(), signal.SIGTERM)
         return {"loss": loss.item()}
+
+    def _made(self, rng: np.random.Generator) -> np.ndarray:
+        return rng.normal(size=(self.batch, 3)).astype(np.float32)
 
     def validate(self, nets: nn.ModuleDict) -> dict[str, float]:
         assert not nets.training and not torch.is_grad_enabled()

@@ -20,7 +20,7 @@ from avcc.quantise.scalar import HOLD
 from avcc.training.discriminators import Period
 from avcc.training.export import grown
 from avcc.training.pack import pack, unpack
-from avcc.training.renderer import Sent, mirrored_points
+from avcc.training.pairs import Sent, mirrored_points
 
 torch.set_num_threads(1)
 

@@ -19,7 +19,7 @@ from avcc.analysis.mel import LEVEL
 from avcc.analysis.motion import MotionBank
 from avcc.analysis.speech import active_level
 from avcc.stages import MOTION, SHAPE, SILENT, TOKENS
-from avcc.training import discriminators, keys, motion, renderer
+from avcc.training import discriminators, keys, motion, pairs, renderer
 from avcc.training.acoustic import AcousticStage
 from avcc.training.audiomae import AudioMAEStage
 from avcc.training.avdiff import AVDiffStage
@@ -230,6 +230,7 @@ def test_renderer_takes_a_step(cache: Path, work: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(keys, "A_CLIP", 2)
     monkeypatch.setattr(renderer, "Lpips", _Distance)
     monkeypatch.setattr(renderer, "TARGETS", 2)
+    monkeypatch.setattr(pairs, "TARGETS", 2)
     for split in ("train", "val"):
         keys.build(cache, split)
     rows = json.loads((cache / "keys_train" / "index.json").read_text())
@@ -237,6 +238,16 @@ def test_renderer_takes_a_step(cache: Path, work: Path, monkeypatch: pytest.Monk
     assert len(rows) == len(pictures) >= 2
     stage = RendererStage(replace(_options(cache, work), batch=1))
     assert all(k.startswith("renderer.") for k in _step(stage))
+    # numbers become the pixels of the frames that they name, mirrored where the meshes are
+    for flip in (False, True):
+        one = stage.train.one(0, [1, 0], np.array([7, 8, 9]), pairs.Sent(1, 0.1), flip)
+        x = stage.pictures["train"].shown({k: torch.from_numpy(v) for k, v in one.items()})
+        true = stage.train.clips.frames
+        wanted = {"key": pictures[[1, 0]], "frames": true[[7, 8, 9]]}
+        wanted["true_key"] = true[[rows[1]["frame"], rows[0]["frame"]]]
+        for name, frames in wanted.items():
+            shown = (x[name].permute(0, 2, 3, 1).numpy() + 1) * 127.5
+            np.testing.assert_allclose(shown[:, :, ::-1] if flip else shown, frames, atol=1e-3)
     with pytest.raises(ValueError, match="perceptual"):
         RendererStage(Options(cache, work))
 

@@ -9,6 +9,7 @@ from typing import Any
 import click
 import torch
 
+from avcc.training import ranks
 from avcc.training.loop import Options, run
 
 STAGES = {
@@ -147,15 +148,23 @@ def unpack(weights: Path, work: Path) -> None:
 @click.option("--judge-from", default=3000, help="Step at which discriminators join.")
 @click.option("--hours", default=0.0, help="Of voice to turn into tokens; 0: all.")
 @click.option("--start", type=click.Path(path_type=Path), help="Weights of an earlier round.")
+@click.option("--workers", default=0, help="Processes that make batches; 0: none beside this one.")
+@click.option("--compile", is_flag=True, help="Let torch compile the networks (pays on a GPU).")
 @click.option("--dry", is_flag=True, help="A few steps and a validation, as a rehearsal.")
 def train(stage: str, **options: Any) -> None:
-    """Train one stage, resuming where it stopped."""
+    """Train one stage, resuming where it stopped; on several GPUs under torchrun."""
     module, name = STAGES[stage].split(":")
     # Before the stage is built: it may run networks over all of its data first, and threads that
     # fight another process for a core are ten times slower than one thread.
     torch.set_num_threads(int(options["threads"]))
-    built = getattr(importlib.import_module(module), name)(Options(**options))
-    print(run(built))
+    options["device"] = ranks.join(options["device"])
+    try:
+        built = getattr(importlib.import_module(module), name)(Options(**options))
+        figures = run(built)
+        if not ranks.rank():
+            print(figures)
+    finally:
+        ranks.leave()
 
 
 if __name__ == "__main__":

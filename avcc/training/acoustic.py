@@ -155,12 +155,15 @@ class AcousticStage(Stage):
             guess = nets["estimator"](token, acoustic, voice).float()
         return (guess - mel).abs().mean((1, 2)), commitment
 
+    def _cuts(self, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Waveforms, tokens and how many layers: what ``_error`` takes."""
+        wave, token = self.train.batch(rng, self.batch, FRAMES)
+        unsent = torch.from_numpy(rng.random(self.batch) < 0.1)[:, None] & (token != SILENT)
+        layers = torch.from_numpy(rng.integers(0, LAYERS + 1, self.batch))
+        return wave, token.masked_fill(unsent, UNSENT), layers
+
     def step(self, i: int) -> dict[str, float]:
-        wave, token = self.train.batch(self.rng, self.batch, FRAMES)
-        layers = torch.from_numpy(self.rng.integers(0, LAYERS + 1, self.batch))
-        unsent = torch.from_numpy(self.rng.random(self.batch) < 0.1)[:, None] & (token != SILENT)
-        token = token.masked_fill(unsent, UNSENT)
-        error, commitment = self._error(self.nets, wave, token, layers)
+        error, commitment = self._error(self.nets, *self.next(self._cuts))
         loss = error.mean() + 0.25 * commitment
         self.optims["all"].zero_grad(set_to_none=True)
         loss.backward()

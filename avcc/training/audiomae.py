@@ -82,9 +82,14 @@ class AudioMAEStage(Stage):
         hidden = torch.ones_like(error).scatter(1, keep, 0.0)
         return (error * hidden).sum() / hidden.sum()
 
+    def _drawn(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Waveforms, and which patches of each are left."""
+        wave = self.train.batch(rng, self.batch, FRAMES * 640)
+        return wave, self._keep(rng, self.batch)
+
     def step(self, i: int) -> dict[str, float]:
-        wave = self.train.batch(self.rng, self.batch, FRAMES * 640).to(self.o.device)
-        loss = self._loss(self.nets, wave, self._keep(self.rng, self.batch).to(self.o.device))
+        wave, keep = (x.to(self.o.device) for x in self.next(self._drawn))
+        loss = self._loss(self.nets, wave, keep)
         self.optims["all"].zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.nets.parameters(), 1.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,7 +106,7 @@ class AVDiffStage(Stage):
         rng = np.random.default_rng(5)
         self.held = [t for t in held if _length(t) > FRAMES + 1]
         self.held_batches = {
-            name: self._assemble(rng, [self._cut(rng, t) for t in self.held], **point)
+            name: self._assembled(self._sent(rng, [self._cut(rng, t) for t in self.held], **point))
             for name, point in HELD_POINTS.items()
         }
 
@@ -130,7 +131,7 @@ class AVDiffStage(Stage):
             x["tokens"] = talk.tokens[a : a + FRAMES]
         return x
 
-    def _assemble(
+    def _sent(
         self,
         rng: np.random.Generator,
         cuts: list[dict],
@@ -138,8 +139,9 @@ class AVDiffStage(Stage):
         step: int | None = None,
         layers: int | None = None,
         audio: bool | None = None,
-    ) -> tuple[Condition, Tensor, Tensor, Tensor, Tensor]:
-        """Conditions, truths (B, T, 160) and (B, T, 20), and which of them count (B, T, 1)."""
+    ) -> dict[str, np.ndarray]:
+        """What of each cut some operating point would have sent, drawn at random where it isn't
+        given, and the truth of it."""
         n = len(cuts)
         wave = np.zeros((n, FRAMES * 640), np.float32)
         tokens = np.full((n, FRAMES), UNSENT, np.int64)
@@ -186,24 +188,40 @@ class AVDiffStage(Stage):
                     if rng.random() < 0.7:
                         tokens[i, hole], a_off[i, hole] = UNSENT, MEL_UNSENT
 
-        def f(x: np.ndarray) -> Tensor:
-            return torch.from_numpy(x).to(self.o.device)
+        return {
+            "wave": wave,
+            "token": tokens,
+            "depth": depth,
+            "motion": motion,
+            "motion_off": m_off,
+            "mel_off": a_off,
+            "shape": shape,
+            "true": true,
+            "has_audio": has_audio.astype(np.float32),
+            "has_motion": has_motion.astype(np.float32),
+        }
 
-        mel, token = self.mel(f(wave)), f(tokens)
+    def _assembled(
+        self, sent: Mapping[str, np.ndarray | Tensor]
+    ) -> tuple[Condition, Tensor, Tensor, Tensor, Tensor]:
+        """Conditions, truths (B, T, 160) and (B, T, 20), and which of them count (B, T, 1)."""
+        x = {name: torch.as_tensor(value).to(self.o.device) for name, value in sent.items()}
+        token, has_audio = x["token"], x["has_audio"]
+        mel = self.mel(x["wave"])
         with torch.no_grad(), self.autocast():
             heard = (token != SILENT) & (token != UNSENT)
-            speaks = f(has_audio[..., 0] > 0)
+            speaks = has_audio[..., 0] > 0
             voice = voice_values(voice_levels(self.speech["voice"](mel, speaks).float()))
             # a file without sound has no voice code either
             voice = voice * speaks.any(1)[:, None]
             latent = self.speech["encoder"](mel).float()
-            acoustic, _ = self.residuals(latent, f(depth), heard)
+            acoustic, _ = self.residuals(latent, x["depth"], heard)
             guess = halve(self.speech["estimator"](token, acoustic, voice).float())
         # where nothing was sent the estimator's guess says nothing: the mean of speech is nearer
         unsent = (token == UNSENT)[..., None]
         guess = guess.masked_fill(unsent, 0.0)
-        c = Condition(guess, f(motion), f(a_off), f(m_off), voice, f(shape))
-        return c, halve(mel), f(true), f(has_audio).float(), f(has_motion).float()
+        c = Condition(guess, x["motion"], x["mel_off"], x["motion_off"], voice, x["shape"])
+        return c, halve(mel), x["true"], has_audio, x["has_motion"]
 
     # -- the stage ------------------------------------------------------------------------------
 
@@ -228,14 +246,17 @@ class AVDiffStage(Stage):
             loss_m / (has_motion.sum().clamp(min=1) * MOTION),
         )
 
-    def step(self, i: int) -> dict[str, float]:
+    def _drawn(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
         cuts = []
         for _ in range(self.batch):
             # a third of the voices come from the speech pack: more people than the clips have
-            alone = self.rng.random() < 0.3
-            talk = None if alone else self.talks[self.rng.choice(len(self.talks), p=self.chance)]
-            cuts.append(self._cut(self.rng, talk))
-        data = self._assemble(self.rng, cuts)
+            alone = rng.random() < 0.3
+            talk = None if alone else self.talks[rng.choice(len(self.talks), p=self.chance)]
+            cuts.append(self._cut(rng, talk))
+        return self._sent(rng, cuts)
+
+    def step(self, i: int) -> dict[str, float]:
+        data = self._assembled(self.next(self._drawn))
         ta = torch.rand(self.batch)
         tm = torch.where(torch.rand(self.batch) < 0.6, ta, torch.rand(self.batch))
         last = torch.rand(self.batch) < 0.15  # pure noise: the first step matters most with few

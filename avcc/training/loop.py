@@ -17,6 +17,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from avcc.training import ranks
+from avcc.training.ahead import Make, ahead
 from avcc.training.export import save_weights
 
 
@@ -37,6 +39,8 @@ class Options:
     judge_from: int = 3000
     hours: float = 0  # of voice that is turned into tokens, 0: all
     start: Path | None = None  # weights to begin with, where there is no checkpoint
+    workers: int = 0  # processes that make batches, 0: the training one
+    compile: bool = False
 
 
 def fast_dtype(device: str) -> torch.dtype:
@@ -76,6 +80,13 @@ class Stage:
         self.nets = nn.ModuleDict()
         self.optims: dict[str, torch.optim.Optimizer] = {}
         self.rng = np.random.default_rng(options.seed)
+        self._batches: Iterator[Any] | None = None
+
+    def next(self, make: Make) -> Any:
+        """The next batch that ``make`` makes, on the CPU; it is the same ``make`` at each step."""
+        if self._batches is None:
+            self._batches = ahead(make, self.o.workers, int(self.rng.integers(1 << 31)))
+        return next(self._batches)
 
     def autocast(self) -> torch.autocast:
         """Context in which forward passes run."""
@@ -104,6 +115,7 @@ class Stage:
         optim = torch.optim.AdamW(net.parameters(), lr=rate, **chosen)
         for group in optim.param_groups:
             group["base"] = rate
+        optim.register_step_pre_hook(ranks.average_gradients)
         return optim
 
 
@@ -168,13 +180,19 @@ def _run(stage: Stage, every: float, check: float, stop: list[int]) -> dict[str,
         for k, optim in stage.optims.items():
             optim.load_state_dict(saved["optims"][k])
         state = saved["state"]
-        # not the batches of the first steps over again
-        torch.manual_seed(o.seed + state["step"])
-        stage.rng = np.random.default_rng([o.seed, state["step"]])
         print(f"{stage.name}: resumed at step {state['step']}", flush=True)
+    # not the batches of the first steps over again, and other ones than another process
+    torch.manual_seed(o.seed + state["step"] + 1_000_003 * ranks.rank())
+    stage.rng = np.random.default_rng([o.seed, state["step"], ranks.rank()])
+    ranks.share(stage.nets, parameters=True)
+    if o.compile:
+        for net in stage.nets.values():
+            net.compile()
     total = 20.0 if o.dry else o.minutes * 60
 
     def save() -> None:
+        if ranks.rank():
+            return
         nets = average.module
         assert isinstance(nets, nn.ModuleDict)
         nets.eval()
@@ -200,7 +218,11 @@ def _run(stage: Stage, every: float, check: float, stop: list[int]) -> dict[str,
     shown = checked = time.monotonic()
     mean: dict[str, float] = {}
     since = 0
-    while not stop and state["seconds"] < total and not (o.dry and state["step"] >= 4):
+    while True:
+        ended = bool(stop) or state["seconds"] >= total or (o.dry and state["step"] >= 4)
+        state["seconds"], ended = ranks.shared([state["seconds"], ended], o.device)
+        if ended:
+            break
         began = time.monotonic()
         done = state["seconds"] / total
         rate = min(1.0, (state["step"] + 1) / 200) * max(0.02, 0.5 + 0.5 * math.cos(math.pi * done))
@@ -209,6 +231,7 @@ def _run(stage: Stage, every: float, check: float, stop: list[int]) -> dict[str,
                 group["lr"] = group["base"] * rate
         stage.nets.train()
         losses = stage.step(state["step"])
+        ranks.share(stage.nets)
         average.update_parameters(stage.nets)
         for k, v in losses.items():
             mean[k] = v if k not in mean else 0.95 * mean[k] + 0.05 * v
@@ -216,7 +239,7 @@ def _run(stage: Stage, every: float, check: float, stop: list[int]) -> dict[str,
         since += 1
         now = time.monotonic()
         state["seconds"] += now - began
-        if now - shown > every or state["step"] == 1:
+        if not ranks.rank() and (now - shown > every or state["step"] == 1):
             speed = since * stage.batch / (now - shown + 1e-9)
             left = total - state["seconds"]
             print(_line(stage.name, state["step"], speed, left, mean), flush=True)

@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
 from avcc.analysis.motion import MotionBank, ShapeBank
 from avcc.evaluation.perceptual import Lpips
-from avcc.quantise.rate import STRIDES
-from avcc.quantise.scalar import SHAPE_STEPS, STEPS, rounded, steady
+from avcc.quantise.scalar import STEPS
 from avcc.render.face import Renderer
 from avcc.render.warp import part_maps
-from avcc.training.data import part
 from avcc.training.export import grown
 from avcc.training.loop import Options, Stage
-
-KEYS = 2  # key frames at most that a picture is drawn from
-TARGETS = 4  # frames drawn from them
-NEIGHBOURS = 0.3  # of the batches draw frames that follow each other: pictures mustn't flicker
-EDGE = 5  # frames at a clip's start and end that aren't drawn
+from avcc.training.pairs import EDGE, TARGETS, Pairs, Pictures, Sent
 
 
 class PictureJudge(nn.Module):
@@ -48,114 +38,6 @@ class PictureJudge(nn.Module):
             x = F.leaky_relu(layer(x), 0.2)
             features.append(x)
         return [*features, self.last(x)]
-
-
-class Pairs:
-    """Key frames as decoded, and frames of the same clip with their motion, quantised as sent."""
-
-    def __init__(self, cache: Path, split: str, bank: MotionBank, shape: ShapeBank, tier: str):
-        self.clips = part(cache, f"hi_{split}", tier)
-        rows = json.loads((cache / f"keys_{split}" / "index.json").read_text())
-        self.pictures = np.memmap(cache / f"keys_{split}" / "frames.u8", np.uint8, "r").reshape(
-            -1, 256, 256, 3
-        )
-        self.bank, self.shape = bank, shape
-        self.by_clip: list[tuple[dict, list[int]]] = []
-        for row in self.clips.index:
-            keys = [i for i, k in enumerate(rows) if k["clip"] == row["file"]]
-            if keys and row["frames"] > 2 * EDGE:
-                self.by_clip.append((row, keys))
-        self.rows = rows
-        length = np.array([r["frames"] for r, _ in self.by_clip]) ** 0.5
-        self.chance = length / length.sum()
-        self.mirror = mirrored_points(shape.mean.reshape(-1, 2))
-
-    def one(
-        self, clip: int, keys: list[int], frames: np.ndarray, how: Sent, flip: bool = False
-    ) -> dict[str, np.ndarray]:
-        """Arrays of some key frames and their targets (clip-relative frame numbers)."""
-        row, _ = self.by_clip[clip]
-        first = row["start"]
-        mesh = self.clips.mesh[first : first + row["frames"]]
-        at = [self.rows[key]["frame"] - first for key in keys]
-        pictures, true_keys = self.pictures[keys], self.clips.frames[[first + i for i in at]]
-        shown = self.clips.frames[first + np.asarray(frames)]
-        if flip:
-            mesh = mesh[:, self.mirror] * np.array([-1, 1], np.float32) + np.array(
-                [1, 0], np.float32
-            )
-            pictures, true_keys, shown = (x[:, :, ::-1] for x in (pictures, true_keys, shown))
-        vector = rounded(self.shape.vector(mesh[at[0]]), SHAPE_STEPS) * SHAPE_STEPS
-        mesh_key = self.shape.mesh(vector.astype(np.float32))
-        code = how.received(self.bank.coefficients(mesh, mesh[at[0]]))
-        # a later key frame's mesh is what the motion says of its frame
-        others = self.bank.meshes(code[at[1:]], mesh_key)
-        return {
-            "key": pictures,
-            "key_mesh": np.concatenate([mesh_key[None], others]),
-            "true_key": true_keys,
-            "frames": shown,
-            "mesh": self.bank.meshes(code[frames], mesh_key),
-            "code": code[frames],
-        }
-
-    def batch(self, rng: np.random.Generator, count: int) -> list[dict[str, np.ndarray]]:
-        """Random key frames and targets, of one clip each; every clip of as many key frames.
-
-        Frames whose mesh is missing are never drawn.
-        """
-        out: list[dict[str, np.ndarray]] = []
-        some = int(rng.integers(1, KEYS + 1))
-        while len(out) < count:
-            clip = int(rng.choice(len(self.by_clip), p=self.chance))
-            row, keys = self.by_clip[clip]
-            frames = rng.integers(EDGE, row["frames"] - EDGE, TARGETS)
-            if rng.random() < NEIGHBOURS:
-                frames[1::2] = frames[::2] + 1
-            found = ~np.isnan(self.clips.mesh[row["start"] + frames, 0, 0])
-            if not found.all() or len(keys) < some:
-                continue
-            how = Sent(int(rng.choice(STRIDES)), float(rng.choice(STEPS)))
-            chosen = [int(k) for k in rng.choice(keys, some, replace=False)]
-            out.append(self.one(clip, chosen, frames, how, bool(rng.integers(2))))
-        return out
-
-
-@dataclass(frozen=True)
-class Sent:
-    """How motion is sent: every so many frames, in steps of so much."""
-
-    stride: int
-    step: float
-
-    def received(self, code: np.ndarray) -> np.ndarray:
-        """Codes (T, K), NaN where there is no face -> what the decoder's estimate makes of them."""
-        at = np.arange(0, len(code), self.stride)
-        frames = np.arange(len(code))
-        seen = np.flatnonzero(~np.isnan(code[:, 0]))
-        code = np.stack([np.interp(frames, seen, column[seen]) for column in code.T], 1)
-        sent = steady(code[at], self.step) * self.step
-        return np.stack([np.interp(frames, at, column) for column in sent.T], 1).astype(np.float32)
-
-
-def mirrored_points(mesh: np.ndarray) -> np.ndarray:
-    """Which point of a mean mesh (478, 2) each point becomes in a mirror, int64 (478,)."""
-    there = mesh * np.array([-1, 1], np.float32)
-    away = np.linalg.norm(there[:, None] - mesh[None], axis=-1)
-    return linear_sum_assignment(away + away.T)[1]
-
-
-def tensors(batch: list[dict[str, np.ndarray]], device: str) -> dict:
-    """One clip after the other, pictures scaled to -1..1 and channels first."""
-    out = {}
-    for name in batch[0]:
-        x = torch.from_numpy(np.stack([b[name] for b in batch])).to(device).flatten(0, 1)
-        if x.dtype == torch.uint8:
-            x = (x.permute(0, 3, 1, 2).float() / 127.5 - 1).contiguous(
-                memory_format=torch.channels_last
-            )
-        out[name] = x
-    return out
 
 
 class RendererStage(Stage):
@@ -180,6 +62,9 @@ class RendererStage(Stage):
         self.lpips = Lpips(options.perceptual).to(options.device).eval().requires_grad_(False)
         self.train = Pairs(options.cache, "train", bank, shape, options.tier)
         self.held = Pairs(options.cache, "val", bank, shape, "PW")
+        self.pictures = {
+            split: Pictures(options.cache, split, options.device) for split in ("train", "val")
+        }
         self.judged = options.judge_from
 
     def _render(self, nets: nn.ModuleDict, x: dict, clips: int) -> tuple[Tensor, Tensor]:
@@ -197,7 +82,7 @@ class RendererStage(Stage):
         grown(self.nets["renderer"], tensors, "renderer")
 
     def step(self, i: int) -> dict[str, float]:
-        x = tensors(self.train.batch(self.rng, self.batch), self.o.device)
+        x = self.pictures["train"].shown(self.next(lambda rng: self.train.batch(rng, self.batch)))
         out, restored = self._render(self.nets, x, self.batch)
         real = x["frames"]
         # mouth and eyes are where a viewer looks: their pixels weigh up to five times as much
@@ -246,7 +131,8 @@ class RendererStage(Stage):
         for clip, (row, keys) in enumerate(self.held.by_clip):
             frames = np.linspace(EDGE, row["frames"] - EDGE, TARGETS).astype(int)
             for name, chosen in (("one", keys[:1]), ("two", keys[:2])):
-                x = tensors([self.held.one(clip, chosen, frames, how)], self.o.device)
+                one = self.held.one(clip, chosen, frames, how)
+                x = self.pictures["val"].shown({k: torch.from_numpy(v) for k, v in one.items()})
                 out, restored = self._render(nets, x, 1)
                 found[name].append(float(self.lpips(out.clamp(-1, 1), x["frames"]).mean()))
             kept = self.lpips(restored.clamp(-1, 1), x["true_key"]).mean()

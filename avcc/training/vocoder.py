@@ -13,7 +13,7 @@ from avcc.diffusion.estimate import Estimator
 from avcc.render.voice import Vocoder
 from avcc.stages import SILENT
 from avcc.training import discriminators as judge
-from avcc.training.acoustic import voice_levels, voice_values
+from avcc.training.acoustic import LAYERS, voice_levels, voice_values
 from avcc.training.export import grown, restore
 from avcc.training.loop import Options, Stage
 from avcc.training.tokens import spoken
@@ -89,23 +89,26 @@ class VocoderStage(Stage):
     def begin(self, tensors: dict[str, Tensor]) -> None:
         grown(self.nets["vocoder"], tensors, "vocoder")
 
+    def _drawn(self, rng: np.random.Generator) -> tuple[Tensor, ...]:
+        """Waveforms and tokens (B, FRAMES), layers, whose mel is known (B,), where cuts begin."""
+        wave, token = self.voices.train.batch(rng, self.batch, FRAMES)
+        layers = rng.integers(0, LAYERS + 1, self.batch)
+        known = rng.random(self.batch) < KNOWN
+        first = rng.integers(0, FRAMES - SAMPLES // 640 + 1, self.batch)
+        return wave, token, *(torch.from_numpy(x) for x in (layers, known, first))
+
     def _cuts(self) -> tuple[Tensor, Tensor, Tensor]:
         """Waveform (B, SAMPLES), its mel and the one that the vocoder is given."""
-        wave, token = self.voices.train.batch(self.rng, self.batch, FRAMES)
-        layers = torch.from_numpy(self.rng.integers(0, len(self.voices.books) + 1, self.batch))
-        device = self.o.device
-        mel, given = self.voices.mels(wave.to(device), token.to(device), layers.to(device))
-        known = torch.from_numpy(self.rng.random(self.batch) < KNOWN).to(device)
+        drawn = (x.to(self.o.device) for x in self.next(self._drawn))
+        wave, token, layers, known, first = drawn
+        mel, given = self.voices.mels(wave, token, layers)
         # a little noise on the mel: at the decoder it is never exact
-        noisy = mel + 0.05 * torch.rand((), device=device) * torch.randn_like(mel)
+        noisy = mel + 0.05 * torch.rand((), device=mel.device) * torch.randn_like(mel)
         given = torch.where(known[:, None, None], noisy, given)
-        first = self.rng.integers(0, FRAMES - SAMPLES // 640 + 1, self.batch)
-        rows = [slice(2 * a, 2 * a + SAMPLES // 320) for a in first]
-        waves = torch.stack(
-            [w[640 * a : 640 * a + SAMPLES] for w, a in zip(wave, first, strict=True)]
-        )
-        given = torch.stack([m[r] for m, r in zip(given, rows, strict=True)])
-        return waves.to(device), torch.stack([m[r] for m, r in zip(mel, rows, strict=True)]), given
+        rows = 2 * first[:, None] + torch.arange(SAMPLES // 320, device=mel.device)
+        at = 640 * first[:, None] + torch.arange(SAMPLES, device=mel.device)
+        rows = rows[..., None].expand(-1, -1, mel.shape[2])
+        return wave.gather(1, at), mel.gather(1, rows), given.gather(1, rows)
 
     def step(self, i: int) -> dict[str, float]:
         real, mel, given = self._cuts()
