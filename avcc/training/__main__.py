@@ -30,11 +30,22 @@ def main() -> None:
 @click.option("--data", type=click.Path(path_type=Path), default=Path("../shared/data"))
 @click.option("--cache", type=click.Path(path_type=Path), required=True)
 @click.option("--jobs", default=2)
-def cache(data: Path, cache: Path, jobs: int) -> None:
+@click.option("--meshes", type=click.Path(path_type=Path), help="Take them from this file.")
+def cache(data: Path, cache: Path, jobs: int, meshes: Path | None) -> None:
     """Decode the raw material once into memory maps."""
     from avcc.training.cache import build
 
-    build(data, cache, jobs)
+    build(data, cache, jobs, meshes)
+
+
+@main.command()
+@click.option("--cache", type=click.Path(path_type=Path), required=True)
+@click.option("--out", type=click.Path(path_type=Path), required=True)
+def meshes(cache: Path, out: Path) -> None:
+    """Write a cache's meshes to one small file, for a machine without MediaPipe."""
+    from avcc.training.meshes import save
+
+    save(cache, out)
 
 
 @main.command()

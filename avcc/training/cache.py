@@ -24,6 +24,11 @@ from pathlib import Path
 import av
 import numpy as np
 
+from avcc.training.meshes import load
+
+Job = tuple[Path, dict, np.ndarray | None]  # a file, its row, its meshes where they are known
+Part = tuple[dict, np.ndarray, np.ndarray, np.ndarray]  # row, frames, meshes, sound
+
 SAMPLES_PER_FRAME = 640
 MESH_POINTS = 478
 
@@ -61,14 +66,14 @@ def mesh_of(frames: np.ndarray, still: bool = False) -> np.ndarray:
     return out
 
 
-def _one_clip(job: tuple[Path, dict]) -> tuple[dict, np.ndarray, np.ndarray, np.ndarray]:
-    path, row = job
+def _one_clip(job: Job) -> Part:
+    path, row, mesh = job
     frames = decode_video(path)
     sound = decode_audio(path) if row["audio"] == "True" else np.zeros(0, np.int16)
     padded = np.zeros(len(frames) * SAMPLES_PER_FRAME, np.int16)
     n = min(len(sound), len(padded))
     padded[:n] = sound[:n]
-    return row, frames, mesh_of(frames), padded
+    return row, frames, mesh_of(frames) if mesh is None else mesh, padded
 
 
 def _write_part(folder: Path, results: Iterator, side: int) -> None:
@@ -101,10 +106,11 @@ def _write_part(folder: Path, results: Iterator, side: int) -> None:
     print(f"{folder.name}: {len(index)} clips, {start} frames", flush=True)
 
 
-def _one_still(job: tuple[Path, dict]) -> tuple[dict, np.ndarray, np.ndarray, np.ndarray]:
-    path, row = job
+def _one_still(job: Job) -> Part:
+    path, row, mesh = job
     frames = decode_video(path)[:1]
-    return row, frames, mesh_of(frames, still=True), np.zeros(SAMPLES_PER_FRAME, np.int16)
+    mesh = mesh_of(frames, still=True) if mesh is None else mesh
+    return row, frames, mesh, np.zeros(SAMPLES_PER_FRAME, np.int16)
 
 
 def _write_speech(folder: Path, data: Path, rows: list[dict]) -> None:
@@ -126,11 +132,23 @@ def _rows(manifest: Path) -> list[dict]:
         return list(csv.DictReader(file))
 
 
-def build(data: Path, cache: Path, jobs: int = 2) -> None:
-    """Decode everything under ``data`` into ``cache``; parts that are complete are left alone."""
-    clips = _rows(data / "clips" / "manifest.csv")
-    stills = _rows(data / "faces" / "manifest.csv")
-    speech = _rows(data / "speech" / "manifest.csv")
+def _there(folder: Path, rows: list[dict]) -> list[dict]:
+    """The rows whose files there are: a rented machine may have got some of them only."""
+    found = [row for row in rows if (folder / row["file"]).exists()]
+    if len(found) < len(rows):
+        print(f"{folder}: {len(rows) - len(found)} of {len(rows)} files aren't there", flush=True)
+    return found
+
+
+def build(data: Path, cache: Path, jobs: int = 2, meshes: Path | None = None) -> None:
+    """Decode everything under ``data`` into ``cache``; parts that are complete are left alone.
+
+    ``meshes``: a file of ``training.meshes`` to take them from, instead of finding them.
+    """
+    clips = _there(data / "clips", _rows(data / "clips" / "manifest.csv"))
+    stills = _there(data / "faces", _rows(data / "faces" / "manifest.csv"))
+    speech = _there(data / "speech", _rows(data / "speech" / "manifest.csv"))
+    known = load(meshes) if meshes else {}
     os.environ.setdefault("GLOG_minloglevel", "3")
     with ProcessPoolExecutor(jobs) as pool:
         for part in ("hi_val", "hi_train", "stills", "lo_train", "lo_val"):
@@ -138,12 +156,12 @@ def build(data: Path, cache: Path, jobs: int = 2) -> None:
             if (folder / "index.json").exists():
                 continue
             if part == "stills":
-                work = [(data / "faces" / r["file"], r) for r in stills]
+                work = [(data / "faces" / r["file"], r, known.get(r["file"])) for r in stills]
                 _write_part(folder, pool.map(_one_still, work, chunksize=8), 256)
                 continue
             size, split = part.split("_")
             rows = [r for r in clips if r["split"] == split and r["file"].startswith(size + "/")]
-            work = [(data / "clips" / r["file"], r) for r in rows]
+            work = [(data / "clips" / r["file"], r, known.get(r["file"])) for r in rows]
             _write_part(folder, pool.map(_one_clip, work), 256 if size == "hi" else 128)
     for split in ("train", "test"):
         folder = cache / f"speech_{split}"
