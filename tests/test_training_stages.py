@@ -20,6 +20,7 @@ from avcc.analysis.motion import MotionBank
 from avcc.analysis.speech import active_level
 from avcc.stages import MOTION, SHAPE, SILENT, TOKENS
 from avcc.training import discriminators, keys, motion, pairs, renderer
+from avcc.training import round as rounds
 from avcc.training.acoustic import AcousticStage
 from avcc.training.audiomae import AudioMAEStage
 from avcc.training.avdiff import AVDiffStage
@@ -140,6 +141,13 @@ def test_tokens_line_up_with_their_sound(cache: Path, work: Path) -> None:
     for wave, token, kept in zip(made.waves, made.tokens, again.tokens, strict=True):
         assert len(wave) == 640 * len(token) and (token == kept).all()
         assert ((token >= 0) & (token <= SILENT)).all()
+    # with other centroids they are made anew
+    centroids = np.load(work / "centroids.npy")
+    np.save(work / "centroids.npy", centroids[::-1])
+    turned = spoken(cache, work, "train")
+    np.save(work / "centroids.npy", centroids)
+    for token, other in zip(made.tokens, turned.tokens, strict=True):
+        assert (np.where(token == SILENT, SILENT, TOKENS - 1 - token) == other).all()
     cuts = made.batch(np.random.default_rng(0), 6, 70)
     assert cuts[0].shape == (6, 70 * 640) and cuts[1].dtype == torch.int64
     for wave, token in zip(cuts[0].numpy(), cuts[1].numpy(), strict=True):
@@ -213,6 +221,21 @@ def test_acoustic_and_avdiff_take_a_step(cache: Path, work: Path) -> None:
         fresh.begin(old)
         for name, tensor in fresh.export(fresh.nets).items():
             torch.testing.assert_close(tensor, old[name].float(), msg=name)
+
+
+def test_a_round_trains_and_tells(cache: Path, work: Path, tmp_path: Path) -> None:
+    jobs = [rounds.Job.parsed("audiomae --batch 2"), rounds.Job.parsed("vocoder --start nowhere")]
+    shared = ["--cache", str(cache), "--work", str(tmp_path / "work"), "--dry"]
+    (tmp_path / "work").mkdir()
+    for name in ("audiomae.safetensors", "centroids.npy"):
+        (tmp_path / "work" / name).write_bytes((work / name).read_bytes())
+    returned = rounds.train(jobs, shared, tmp_path / "out", 120)
+    assert returned["audiomae"] == 0 and returned["vocoder"] != 0
+    rounds.keep({"audiomae": 0}, tmp_path / "work", tmp_path / "out")
+    assert len(load_file(tmp_path / "out" / "audiomae.safetensors"))
+    told = rounds.summary(returned, tmp_path / "out").splitlines()
+    assert told[0].startswith("audiomae validation score ")
+    assert told[1].startswith("vocoder ended with") and "Error" in told[-1]
 
 
 class _Distance(nn.Module):

@@ -47,7 +47,7 @@ def mae_features(mel: Tensor, mae: AudioMAE) -> np.ndarray:
     parts = []
     for start, end, first, last in windows(frames):
         x = mae(mel[:, 2 * start : 2 * end])[0]
-        parts.append(x[first - start : last - start].float().numpy())
+        parts.append(x[first - start : last - start].float().cpu().numpy())
     return np.concatenate(parts) if parts else np.zeros((0, 1), np.float32)
 
 

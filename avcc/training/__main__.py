@@ -146,6 +146,42 @@ def unpack(weights: Path, work: Path) -> None:
 
 
 @main.command()
+@click.option("--data", type=click.Path(path_type=Path), default=Path("../shared/data"))
+@click.option("--cache", type=click.Path(path_type=Path), required=True)
+@click.option("--work", type=click.Path(path_type=Path), required=True)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Logs and weights.")
+@click.option("--meshes", type=click.Path(path_type=Path), help="A file of the command meshes.")
+@click.option("--stage", "stages", multiple=True, required=True, help="A stage and its options.")
+@click.option("--minutes", default=20.0, show_default=True, help="Of training, over all calls.")
+@click.option("--seconds", default=540.0, show_default=True, help="Of training in this call.")
+@click.option("--jobs", default=0, help="Processes that prepare; 0: as many as there are cores.")
+@click.argument("common", nargs=-1)
+def round(
+    data: Path,
+    cache: Path,
+    work: Path,
+    out: Path,
+    meshes: Path | None,
+    stages: tuple[str, ...],
+    minutes: float,
+    seconds: float,
+    jobs: int,
+    common: tuple[str, ...],
+) -> None:
+    """Prepare, train several stages side by side, show how they did. COMMON, after --, are options
+    of train for all of them."""
+    from avcc.training import round as rounds
+
+    rounds.prepare(data, cache, meshes, jobs or rounds.cores())
+    shared = ["--cache", str(cache), "--work", str(work), "--minutes", str(minutes), *common]
+    returned = rounds.train([rounds.Job.parsed(s) for s in stages], shared, out, seconds)
+    rounds.keep(returned, work, out)
+    print(rounds.summary(returned, out))
+    if any(returned.values()):
+        raise SystemExit(1)
+
+
+@main.command()
 @click.argument("stage", type=click.Choice(sorted(STAGES)))
 @click.option("--cache", type=click.Path(path_type=Path), required=True)
 @click.option("--work", type=click.Path(path_type=Path), required=True, help="Checkpoints.")

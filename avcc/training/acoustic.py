@@ -14,7 +14,7 @@ from avcc.quantise.scalar import VOICE_LEVELS
 from avcc.stages import LATENT, SILENT, UNSENT
 from avcc.training.export import grown
 from avcc.training.loop import Options, Stage
-from avcc.training.tokens import spoken
+from avcc.training.tokens import heard
 
 FRAMES = 100
 LAYERS, CODES = 6, 256
@@ -114,11 +114,9 @@ class AcousticStage(Stage):
         self.nets["residuals"] = Residuals()
         self.optims["all"] = self.adam(self.nets, 1e-3)
         self.mel = LogMel().to(options.device)
-        self.train = spoken(options.cache, options.work, "train", options.tier, options.hours)
+        self.train = heard(options, "train")
         self._start_from_components()
-        self.held = spoken(options.cache, options.work, "val").batch(
-            np.random.default_rng(1), 64, FRAMES
-        )
+        self.held = heard(options, "val").batch(np.random.default_rng(1), 64, FRAMES)
 
     def begin(self, tensors: dict[str, Tensor]) -> None:
         for name in ("encoder", "voice", "estimator"):

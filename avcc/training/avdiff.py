@@ -26,7 +26,7 @@ from avcc.training.data import part
 from avcc.training.export import grown, restore
 from avcc.training.loop import Options, Stage
 from avcc.training.semantic import features_of, load_mae
-from avcc.training.tokens import spoken
+from avcc.training.tokens import heard, made_by
 
 FRAMES = 100
 STRIDES = (1, 2, 3, 5, 12)
@@ -46,12 +46,14 @@ def _length(talk: Talk) -> int:
 
 
 @torch.no_grad()
-def talks(cache: Path, work: Path, split: str, tier: str) -> list[Talk]:
+def talks(cache: Path, work: Path, split: str, tier: str, device: str = "cpu") -> list[Talk]:
     """Every clip of a split with picture and, if there is one, voice; tokens go to a file."""
     centroids = np.load(work / "centroids.npy")
     saved = work / f"talks_{split}_{tier}.npz"
     known = dict(np.load(saved)) if saved.exists() else {}
-    mae, mel = load_mae(work), LogMel()
+    if known.pop("made by", None) != made_by(work):
+        known = {}
+    mae, mel = load_mae(work).to(device), LogMel().to(device)
     out = []
     for size in ("hi", "lo"):
         clips = part(cache, f"{size}_{split}", tier)
@@ -69,7 +71,7 @@ def talks(cache: Path, work: Path, split: str, tier: str) -> list[Talk]:
                 features, silent = features_of(wave, mae, mel)
                 known[row["file"]] = np.where(silent, SILENT, nearest(features, centroids))
             out.append(Talk(mesh, wave, known[row["file"]]))
-    np.savez(saved, **known)
+    np.savez(saved, **known | {"made by": np.array(made_by(work))})
     return out
 
 
@@ -98,13 +100,15 @@ class AVDiffStage(Stage):
         self.residuals = Residuals().to(options.device).eval()
         self.residuals.books.copy_(trained["books"].float())
         self.mel = LogMel().to(options.device)
-        self.talks = talks(options.cache, work, "train", options.tier)
-        self.spoken = spoken(options.cache, work, "train", options.tier, options.hours)
+        self.talks = talks(options.cache, work, "train", options.tier, options.device)
+        self.spoken = heard(options, "train")
         weights = np.array([_length(t) for t in self.talks], np.float64) ** 0.5
         self.chance = weights / weights.sum()
-        held = [t for t in talks(options.cache, work, "val", "PW") if t.wave is not None]
+        held = [
+            t for t in talks(options.cache, work, "val", "PW", options.device) if t.wave is not None
+        ]
         rng = np.random.default_rng(5)
-        self.held = [t for t in held if _length(t) > FRAMES + 1]
+        self.held = [t for t in held if t.wave is not None and _length(t) > FRAMES + 1]
         self.held_batches = {
             name: self._assembled(self._sent(rng, [self._cut(rng, t) for t in self.held], **point))
             for name, point in HELD_POINTS.items()

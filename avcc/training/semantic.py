@@ -27,7 +27,7 @@ def features_of(wave: np.ndarray, mae: AudioMAE, mel: LogMel) -> tuple[np.ndarra
     """One voice at the common level -> features (T, D) centred on the voice, and silence (T,)."""
     whole = np.zeros(-(-len(wave) // 640) * 640, np.float32)
     whole[: len(wave)] = wave
-    spectrum = mel(torch.from_numpy(whole)[None])
+    spectrum = mel(torch.from_numpy(whole)[None].to(mel.bank.device))
     silent = silent_frames(whole)
     return centred(mae_features(spectrum, mae), silent), silent
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from avcc.analysis.mel import LogMel
 from avcc.quantise.codebook import nearest
 from avcc.stages import SILENT
 from avcc.training.data import Voices, voices
+from avcc.training.loop import Options
 from avcc.training.semantic import features_of, fit, load_mae
 
 
@@ -38,23 +40,47 @@ class Spoken:
 
 
 @torch.no_grad()
-def spoken(cache: Path, work: Path, split: str, tier: str = "PW", hours: float = 0) -> Spoken:
+def spoken(
+    cache: Path,
+    work: Path,
+    split: str,
+    tier: str = "PW",
+    hours: float = 0,
+    device: str = "cpu",
+) -> Spoken:
     """Tokens of every voice; where there are no centroids yet they are fitted on these voices."""
-    heard: Voices = voices(cache, split, tier, hours)
+    found: Voices = voices(cache, split, tier, hours)
     path = work / "centroids.npy"
     saved = work / f"tokens_{split}_{tier}_{hours:g}.npz"
-    waves = [w[: len(w) // 640 * 640] for w in heard.waves]
-    if saved.exists():
-        flat = np.load(saved)["tokens"]
-        ends = np.cumsum([len(w) // 640 for w in waves])
-        return Spoken(waves, np.split(flat, ends[:-1]))
-    mae, mel = load_mae(work), LogMel()
-    found = [features_of(wave, mae, mel) for wave in waves]
+    waves = [w[: len(w) // 640 * 640] for w in found.waves]
+    lengths = np.array([len(w) // 640 for w in waves])
+    if saved.exists() and path.exists():
+        known = np.load(saved)
+        same = known.get("of") == made_by(work) and np.array_equal(known.get("lengths"), lengths)
+        if same:
+            return Spoken(waves, np.split(known["tokens"], np.cumsum(lengths)[:-1]))
+    mae, mel = load_mae(work).to(device), LogMel().to(device)
+    features = [features_of(wave, mae, mel) for wave in waves]
     if not path.exists():
         if split != "train":
             raise ValueError("centroids are fitted on the training split, which comes first")
-        np.save(path, fit(found).numpy())
+        np.save(path, fit(features).numpy())
     centroids = np.load(path)
-    tokens = [np.where(silent, SILENT, nearest(x, centroids)) for x, silent in found]
-    np.savez(saved, tokens=np.concatenate(tokens))
+    tokens = [np.where(silent, SILENT, nearest(x, centroids)) for x, silent in features]
+    np.savez(saved, tokens=np.concatenate(tokens), lengths=lengths, of=made_by(work))
     return Spoken(waves, tokens)
+
+
+def heard(options: Options, split: str) -> Spoken:
+    """``spoken`` as a stage wants it: so many hours to train on, everything to validate with."""
+    o = options
+    if split == "val":
+        return spoken(o.cache, o.work, split, device=o.device)
+    return spoken(o.cache, o.work, split, o.tier, o.hours, o.device)
+
+
+def made_by(work: Path) -> int:
+    """Checksum of what turns voices into tokens: with another, tokens are made anew."""
+    return zlib.crc32(
+        (work / "audiomae.safetensors").read_bytes() + (work / "centroids.npy").read_bytes()
+    )

@@ -16,7 +16,7 @@ from avcc.training import discriminators as judge
 from avcc.training.acoustic import LAYERS, voice_levels, voice_values
 from avcc.training.export import grown, restore
 from avcc.training.loop import Options, Stage
-from avcc.training.tokens import spoken
+from avcc.training.tokens import heard
 
 FRAMES = 100  # 4 s that the estimator sees
 SAMPLES = 16 * 640  # of them, the 0.64 s that become sound
@@ -40,8 +40,8 @@ class Decoded:
     """True voices and the mel that the estimator makes of their symbols, as at the decoder."""
 
     def __init__(self, options: Options) -> None:
-        self.train = spoken(options.cache, options.work, "train", options.tier, options.hours)
-        self.held = spoken(options.cache, options.work, "val")
+        self.train = heard(options, "train")
+        self.held = heard(options, "val")
         trained = load_file(options.work / "acoustic.safetensors")
         self.encoder, self.voice, self.estimator = AcousticEncoder(), VoiceEncoder(), Estimator()
         for name in ("encoder", "voice", "estimator"):
