@@ -207,7 +207,7 @@ def test_acoustic_and_avdiff_take_a_step(cache: Path, work: Path) -> None:
     stage = AcousticStage(_options(cache, work))
     stage.held = (stage.held[0][:2], stage.held[1][:2])
     save_weights(work / "acoustic.safetensors", _step(stage), {})
-    assert load_file(work / "acoustic.safetensors")["books"].shape == (6, 256, 32)
+    assert load_file(work / "acoustic.safetensors")["books"].shape == (12, 256, 32)
     diffusion = AVDiffStage(_options(cache, work))
     assert len(diffusion.held) == 1 and len(diffusion.talks) == 3
     written = _step(diffusion)

@@ -18,7 +18,7 @@ BOUNDS: dict[str, tuple[str, tuple[float, float]]] = {  # trait: what it is, whe
     "moves": ("face moves, % of eye distance", (10, 20)),
     "light": ("luma of the face, of 255", (105, 130)),
 }
-SHOWN = ("lpips", "landmark", "mouth", "mouth_corr", "flicker", "stoi")
+SHOWN = ("lpips", "landmark", "mouth", "mouth_corr", "likeness", "flicker")
 _EARS, _NOSE = (234, 454), 1
 # Of MediaPipe's canonical face: how far the nose's tip stands out before the line between the ears,
 # over half the distance between them.

@@ -18,10 +18,11 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from avcc.evaluation import perceptual
+from avcc.evaluation import likeness, perceptual
 from avcc.media.mesh import FaceMesh
 from avcc.mesh import LIPS, MOUTH_GAPS, POINTS
 
+LIKENESS_STRIDE = 5  # whom a face belongs to changes slowly
 _EYES = ((33, 133), (362, 263))  # outer and inner corner of the right, inner and outer of the left
 
 
@@ -33,7 +34,9 @@ class PictureMeter:
         self.second, second_note = perceptual.load(perceptual.SecondDistance, folder)
         mesh_note = "" if _meshes_found() else "landmarks absent: pip install mediapipe==0.10.14"
         flow_note = "" if _flow() else "flicker absent: OpenCV is not installed"
-        self.notes = tuple(n for n in (lpips_note, second_note, mesh_note, flow_note) if n)
+        self.likeness, like_note = likeness.load()
+        notes = lpips_note, second_note, mesh_note, flow_note, like_note
+        self.notes = tuple(n for n in notes if n)
 
     def scores(
         self,
@@ -53,7 +56,11 @@ class PictureMeter:
                 values[name] = float(pair.mean())
         if _meshes_found():
             mesh = face_meshes(a) if source_mesh is None else source_mesh[:count]
-            values |= landmark_scores(mesh, face_meshes(b))
+            found = face_meshes(b)
+            values |= landmark_scores(mesh, found)
+            if self.likeness is not None:
+                every = max(stride, LIKENESS_STRIDE)
+                values["likeness"] = self.likeness.distance(a, b, mesh, found, every)
         return {name: value for name, value in values.items() if not np.isnan(value)}
 
 

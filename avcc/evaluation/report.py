@@ -22,6 +22,7 @@ METRICS = {  # name: (heading, digits, which way is better)
     "mouth": ("mouth error, % of eye distance", 2, "low"),
     "mouth_corr": ("mouth opening correlation", 3, "high"),
     "faces_missing": ("share of faces lost", 3, "low"),
+    "likeness": ("face descriptor's distance (same person: 0.6)", 3, "low"),
     "psnr": ("PSNR, dB", 2, "high"),
     "ssim": ("SSIM", 4, "high"),
     "flicker": ("flicker, levels", 2, "near 0"),
@@ -40,7 +41,7 @@ METRICS = {  # name: (heading, digits, which way is better)
     "decode_x": ("decode time / duration", 2, "low"),
 }
 _PACKAGES = (
-    *("torch", "numpy", "av", "mediapipe"),
+    *("torch", "numpy", "av", "mediapipe", "dlib-bin"),
     *("pesq", "pystoi", "speechmos", "onnxruntime", "resemblyzer", "pocketsphinx"),
 )
 

@@ -17,7 +17,7 @@ from avcc.training.loop import Options, Stage
 from avcc.training.tokens import heard
 
 FRAMES = 100
-LAYERS, CODES = 6, 256
+LAYERS, CODES = 12, 256
 SPREAD = 4.0  # brings the latents near unit variance
 
 
@@ -29,6 +29,12 @@ def voice_levels(code: Tensor) -> Tensor:
 def voice_values(levels: Tensor) -> Tensor:
     """The way back: levels -> float32 in -1..1."""
     return levels.float() / (VOICE_LEVELS - 1) * 2 - 1
+
+
+def depths(rng: np.random.Generator, count: int) -> np.ndarray:
+    """Random numbers of layers, int64 (count,) of 0 to all; few are likelier than many, for that is
+    where most files are."""
+    return (rng.random(count) ** 1.5 * (LAYERS + 1)).astype(np.int64)
 
 
 class Residuals(nn.Module):
@@ -70,11 +76,11 @@ class Residuals(nn.Module):
 
     @torch.no_grad()
     def begin(self, books: Tensor) -> None:
-        """Take over codebooks (6, 256, 32) that were learned before."""
-        self.books.copy_(books)
-        self.total.copy_(books)
-        self.size.fill_(1)
-        self.ready.fill_(LAYERS)
+        """Take over codebooks (L, 256, 32) that were learned before; further ones start anew."""
+        known = len(books)
+        self.books[:known], self.total[:known] = books, books
+        self.size[:known] = 1
+        self.ready.fill_(known)
 
     @torch.no_grad()
     def _start(self, i: int, rows: Tensor) -> None:
@@ -157,7 +163,7 @@ class AcousticStage(Stage):
         """Waveforms, tokens and how many layers: what ``_error`` takes."""
         wave, token = self.train.batch(rng, self.batch, FRAMES)
         unsent = torch.from_numpy(rng.random(self.batch) < 0.1)[:, None] & (token != SILENT)
-        layers = torch.from_numpy(rng.integers(0, LAYERS + 1, self.batch))
+        layers = torch.from_numpy(depths(rng, self.batch))
         return wave, token.masked_fill(unsent, UNSENT), layers
 
     def step(self, i: int) -> dict[str, float]:
@@ -172,7 +178,7 @@ class AcousticStage(Stage):
     def validate(self, nets: nn.ModuleDict) -> dict[str, float]:
         wave, token = self.held
         out = {}
-        for n in (0, 1, 2, 4, 6):
+        for n in (0, 1, 2, 4, 6, 9, 12):
             error, _ = self._error(nets, wave, token, torch.full((len(wave),), n))
             out[f"mel{n}"] = float(error.mean())
         return {"score": sum(out.values()) / len(out)} | out

@@ -21,7 +21,7 @@ from avcc.layers import halve
 from avcc.quantise.codebook import nearest
 from avcc.quantise.scalar import SHAPE_STEPS, STEPS, rounded, steady
 from avcc.stages import MOTION, SILENT, UNSENT
-from avcc.training.acoustic import LAYERS, Residuals, voice_levels, voice_values
+from avcc.training.acoustic import Residuals, depths, voice_levels, voice_values
 from avcc.training.data import part
 from avcc.training.export import grown, restore
 from avcc.training.loop import Options, Stage
@@ -185,7 +185,7 @@ class AVDiffStage(Stage):
                 wave[i, : count * 640] = x["wave"]
                 has_audio[i, :count] = 1
                 sent = rng.random() < 0.8 if audio is None else audio
-                depth[i] = rng.integers(0, LAYERS + 1) if layers is None else layers
+                depth[i] = depths(rng, 1)[0] if layers is None else layers
                 if sent:
                     tokens[i, :count] = x["tokens"]
                     a_off[i, :count] = mel_off(int(depth[i]), True)

@@ -13,7 +13,7 @@ from avcc.diffusion.estimate import Estimator
 from avcc.render.voice import Vocoder
 from avcc.stages import SILENT
 from avcc.training import discriminators as judge
-from avcc.training.acoustic import LAYERS, voice_levels, voice_values
+from avcc.training.acoustic import depths, voice_levels, voice_values
 from avcc.training.export import grown, restore
 from avcc.training.loop import Options, Stage
 from avcc.training.tokens import heard
@@ -92,7 +92,7 @@ class VocoderStage(Stage):
     def _drawn(self, rng: np.random.Generator) -> tuple[Tensor, ...]:
         """Waveforms and tokens (B, FRAMES), layers, whose mel is known (B,), where cuts begin."""
         wave, token = self.voices.train.batch(rng, self.batch, FRAMES)
-        layers = rng.integers(0, LAYERS + 1, self.batch)
+        layers = depths(rng, self.batch)
         known = rng.random(self.batch) < KNOWN
         first = rng.integers(0, FRAMES - SAMPLES // 640 + 1, self.batch)
         return wave, token, *(torch.from_numpy(x) for x in (layers, known, first))
