@@ -100,7 +100,7 @@ class Codec:
         heard = self._encoder.ear(wave, clip.count)
         voice = np.append(heard.voice, np.float32(heard.level))
         sound = heard.semantic, heard.acoustic, heard.silent, voice
-        return Features(seen.keys, seen.motion, *sound), seen.away
+        return Features(seen.keys, seen.motion, *sound, seen.cuts), seen.away
 
     def _fitted(
         self,
@@ -183,7 +183,9 @@ class Codec:
             one = quantiser.identity(shape.vector(key.mesh), features, head.samples > 0, frame)
             identities.append(replace(one, picture=_PLACEHOLDER, side=256))
         segments = quantiser.segments(features, tokens, head.point)
-        return coder.encode(Symbols(head, tuple(identities), tuple(segments)), self._encoder.book)
+        cuts = features.cuts if len(sent) > 1 else ()  # one key frame is for all shots
+        symbols = Symbols(head, tuple(identities), tuple(segments), cuts)
+        return coder.encode(symbols, self._encoder.book)
 
     def decode(
         self,
@@ -278,7 +280,7 @@ class _Decoder:
         # A later key frame fits the frame that it is, whatever motion made of its mesh.
         moved = meshes(latents.motion[[key.frame for key in others]])
         keys = [first, *(replace(k, mesh=m) for k, m in zip(others, moved, strict=True))]
-        return Rendering(self.renderer, keys, latents.motion, meshes, self.device)
+        return Rendering(self.renderer, keys, latents.motion, meshes, self.device, features.cuts)
 
     def spoken(self, features: Features, samples: int, latents: Latents) -> np.ndarray | None:
         if not samples or latents.mel is None:

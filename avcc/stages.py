@@ -117,11 +117,13 @@ class Head:
 
 @dataclass(frozen=True)
 class Symbols:
-    """Everything that is sent, as integers. ``None`` in ``segments``: lost, to be concealed."""
+    """Everything that is sent, as integers. ``None`` in ``segments``: lost, to be concealed.
+    ``cuts``: frames at which another shot begins, rising."""
 
     head: Head
     identities: tuple[Identity, ...]
     segments: tuple[Segment | None, ...]
+    cuts: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -130,12 +132,14 @@ class Stream:
 
     ``identities``: (frame, side, code of shape and voice, picture). ``segments``: payload, or
     ``None`` where the bytes were damaged. ``damage``: sentences for a person, empty if all is well.
+    ``cuts``: frames at which another shot begins.
     """
 
     head: Head
     identities: tuple[tuple[int, int, bytes, bytes], ...]
     segments: tuple[bytes | None, ...]
     damage: tuple[str, ...] = field(default=())
+    cuts: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -160,7 +164,7 @@ class Features:
     ``keys[0]``; rows of NaN were not sent. ``semantic``: at the encoder float32
     (N, D) features of the AudioMAE, at the decoder int64 (N,) tokens, -1 where not sent.
     ``acoustic``: float32 (N, A), latents, zero where not sent. ``silent``: bool (N,). ``voice``:
-    float32 (V,).
+    float32 (V,). ``cuts``: frames at which another shot begins.
     """
 
     keys: tuple[KeyFrame, ...]
@@ -169,6 +173,7 @@ class Features:
     acoustic: np.ndarray
     silent: np.ndarray
     voice: np.ndarray
+    cuts: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from avcc.mesh import MOUTH_GAPS, face_size
+from avcc.shots import neighbours, shots
 from avcc.stages import KeyFrame
 
 CLOSED = 0.7  # how much a closed mouth, or closed eyes, count as further away
@@ -14,6 +15,7 @@ LIDS = ((159, 145), (386, 374))
 BLUR = 0.3  # how much a picture without any detail counts as further away
 ITSELF = 0.05  # how far away a frame counts as from itself, in sizes of the face
 LOOKED_AT = 1500  # frames of a long clip for which the distance is taken
+ACROSS = 100.0  # how much further away a frame of another shot counts
 MOST = 64  # key frames of a clip
 
 
@@ -34,25 +36,31 @@ def detail(picture: np.ndarray) -> float:
 
 
 def chosen_keys(
-    candidates: list[Candidate], frames: np.ndarray, places: np.ndarray
+    candidates: list[Candidate],
+    frames: np.ndarray,
+    places: np.ndarray,
+    cuts: tuple[int, ...] = (),
 ) -> tuple[tuple[KeyFrame, ...], np.ndarray]:
     """Key frames, the best first: whoever sends n of them sends the first n. And for each n how far
     the frames are from those that they are drawn from, float64 (n,), falling.
 
-    ``frames``: int (T,), those that show a face; ``places`` (T, K). A frame is drawn from the key
-    frames before and after it, so the nearer of these two counts. Added one by one, each the one
-    that brings most (the greedy rule of facility location).
+    ``frames``: int (T,), those that show a face; ``places`` (T, K); ``cuts``: where shots begin. A
+    frame is drawn from the key frames of its shot before and after it (of another shot, if its own
+    has none), so the nearer of these two counts. Added one by one, each the one that brings most
+    (the greedy rule of facility location).
     """
     if len(frames) > LOOKED_AT:
         some = np.linspace(0, len(frames) - 1, LOOKED_AT).astype(int)
         frames, places = frames[some], places[some]
-    cost = _costs(candidates, places)
     at = np.array([c.key.frame for c in candidates])
+    shot = shots(at, cuts)
+    cost = _costs(candidates, places)
+    cost += ACROSS * (shot[:, None] != shots(frames, cuts))
     order = [int(cost.mean(1).argmin())]
     away = [float(cost[order[0]].mean())]
     while len(order) < min(MOST, len(candidates)):
         left = [i for i in range(len(candidates)) if i not in order]
-        means = [_drawn_from(cost, at, [*order, i], frames) for i in left]
+        means = [_drawn_from(cost, at, [*order, i], frames, cuts) for i in left]
         best = int(np.argmin(means))
         if means[best] >= away[-1]:
             break
@@ -61,14 +69,14 @@ def chosen_keys(
     return tuple(candidates[i].key for i in order), np.array(away)
 
 
-def _drawn_from(cost: np.ndarray, at: np.ndarray, keys: list[int], frames: np.ndarray) -> float:
+def _drawn_from(
+    cost: np.ndarray, at: np.ndarray, keys: list[int], frames: np.ndarray, cuts: tuple[int, ...]
+) -> float:
     """Mean cost of all frames with some key frames."""
     order = np.array(sorted(keys, key=lambda i: at[i]))
-    after = np.searchsorted(at[order], frames, side="right")
-    before = order[np.maximum(after - 1, 0)]
-    after = order[np.minimum(after, len(order) - 1)]
-    t = np.arange(len(frames))
-    return float(np.minimum(cost[before, t], cost[after, t]).mean())
+    pair = neighbours(at[order], frames, cuts)
+    each = cost[order[pair], np.arange(len(frames))]
+    return float(each.min(0).mean())
 
 
 def _costs(candidates: list[Candidate], places: np.ndarray) -> np.ndarray:

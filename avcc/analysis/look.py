@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from avcc.analysis.cuts import cuts, small
 from avcc.analysis.keys import Candidate, chosen_keys, detail
 from avcc.analysis.motion import MotionBank
 from avcc.errors import MediaError
@@ -26,12 +27,14 @@ _NEVER = "the face is too small, turned or hidden to be followed in any picture"
 class Look:
     """``keys``: key frames, the best first; ``away``: how far the frames are from the first 1, 2,
     ... of them, in sizes of the face; ``motion``: float32 (N, K), coefficients relative to
-    ``keys[0]``; ``seen``: share of the frames in which the face was found."""
+    ``keys[0]``; ``seen``: share of the frames in which the face was found; ``cuts``: where shots
+    begin."""
 
     keys: tuple[KeyFrame, ...]
     away: np.ndarray
     motion: np.ndarray
     seen: float
+    cuts: tuple[int, ...] = ()
 
 
 def look(clip: Clip, bank: MotionBank, progress: Callable[[float], None] | None = None) -> Look:
@@ -42,11 +45,16 @@ def look(clip: Clip, bank: MotionBank, progress: Callable[[float], None] | None 
     """
     places = np.full((clip.count, len(bank.directions)), np.nan, np.float32)
     kept: list[Candidate] = []
+    changes = np.zeros(clip.count, np.float32)
+    last: np.ndarray | None = None
     every = 1
     with FaceMesh() as finder:
         for i, picture in enumerate(clip.frames):
             if i == clip.count:
                 break
+            now = small(picture)
+            changes[i] = 0 if last is None else np.abs(now - last).mean()
+            last = now
             mesh = finder.points(picture)
             if mesh is not None:
                 places[i] = bank.project(mesh)
@@ -60,11 +68,12 @@ def look(clip: Clip, bank: MotionBank, progress: Callable[[float], None] | None 
     if not len(found):
         raise MediaError(_NEVER)
     kept = kept or [_again(clip, int(found[0]), bank)]
-    keys, away = chosen_keys(kept, found, places[found])
+    shots = cuts(changes)
+    keys, away = chosen_keys(kept, found, places[found], shots)
     frames = np.arange(clip.count)
     whole = np.stack([np.interp(frames, found, column[found]) for column in places.T], 1)
     motion = bank.relative(whole, keys[0].mesh)
-    return Look(keys, away, motion, len(found) / clip.count)
+    return Look(keys, away, motion, len(found) / clip.count, shots)
 
 
 def _again(clip: Clip, wanted: int, bank: MotionBank) -> Candidate:

@@ -60,6 +60,7 @@ def info(data: bytes, book: Codebook | None = None) -> dict[str, Any]:
         "key_frames": [
             {"frame": f, "side": s, "bytes": len(p)} for f, s, _, p in stream.identities
         ],
+        "cuts": list(stream.cuts),
         "bytes": len(data),
         "bps": round(8 * len(data) / seconds, 1),
         "steady_bps": round(8 * framed / seconds, 1),
@@ -95,6 +96,8 @@ def lines(told: dict[str, Any]) -> list[str]:
         shown,
         f"motion {motion}; voice {voice}",
     ]
+    if told["cuts"]:
+        out.append(f"{len(told['cuts']) + 1} shots")
     if crop is not None:
         out.append(
             f"crop {crop['side']} at ({crop['x']}, {crop['y']}) of {crop['width']}x{crop['height']}"

@@ -18,7 +18,7 @@ SIGNATURE = b"\x89AVC\r\n\x1a\n"
 MAJOR, MINOR = 1, 0
 START = len(SIGNATURE) + 2  # where the first chunk lies
 
-HEAD, IDENTITY, SEGMENT, TEXT = b"HISt"  # chunk types, as numbers
+HEAD, IDENTITY, SEGMENT, CUTS, TEXT = b"HISct"  # chunk types, as numbers
 # Largest payloads, by type. Nothing is read before its length was compared with these.
 PAYLOAD_MOST = {HEAD: 64, IDENTITY: 1 << 21, SEGMENT: 1 << 18}
 OTHER_MOST = 1 << 20

@@ -72,6 +72,7 @@ def read(data: bytes) -> Stream:
     damage: list[str] = []
     identities: list[tuple[int, int, bytes, bytes]] = []
     segments: dict[int, bytes] = {}
+    cuts: tuple[int, ...] | None = None
     for chunk in found:
         if isinstance(chunk, str):
             damage.append(chunk)
@@ -99,12 +100,15 @@ def read(data: bytes) -> Stream:
                 damage.append(f"Segment {number} comes twice; the second was left out.")
             else:
                 segments[number] = payload
+        elif chunk.type == layout.CUTS:
+            cuts = _cuts(chunk, head.frames) if cuts is None else cuts
         elif chr(chunk.type).isupper():
             raise FormatError(f"The file needs a feature {chr(chunk.type)!r} unknown to this avcc.")
     if not identities:
         raise FormatError("The key frame is damaged or missing.")
     payloads = tuple(segments.get(n) for n in range(layout.segments(head.frames)))
-    return Stream(head, tuple(identities), payloads, tuple(damage + _missing(payloads)))
+    told = tuple(damage + _missing(payloads))
+    return Stream(head, tuple(identities), payloads, told, cuts or ())
 
 
 def _next(data: bytes, at: int, budget: int) -> tuple[int | None, int]:
@@ -149,6 +153,19 @@ def _segment(chunk: Chunk, count: int) -> tuple[int, bytes]:
     if number == layout.NUMBERED:
         number = cursor.varint(count - 1, "number of a segment", layout.NUMBERED)
     return layout.bounded(number, 0, count - 1, "number of a segment"), cursor.rest()
+
+
+def _cuts(chunk: Chunk, frames: int) -> tuple[int, ...]:
+    """The frames at which shots begin; none if the chunk makes no sense: it is ancillary."""
+    cursor, out, at = Cursor(chunk.payload), [], 0
+    try:
+        layout.bounded(chunk.flags, 0, 0, "flags of the cuts")
+        while cursor.at < len(chunk.payload):
+            at += cursor.varint(frames - 1 - at, "frame of a cut", 1)
+            out.append(at)
+    except FormatError:
+        return ()
+    return tuple(out)
 
 
 def _missing(payloads: tuple[bytes | None, ...]) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from avcc.container import layout
 from avcc.container.layout import bounded, pack_chunk, varint
 from avcc.errors import FormatError
@@ -32,6 +34,8 @@ def write(stream: Stream, comment: str = "") -> bytes:
     waiting = [pack_identity(*one, frames=head.frames) for one in stream.identities]
     parts.append(waiting.pop(0))
     frames.pop(0)
+    if stream.cuts:
+        parts.append(pack_cuts(stream.cuts, head.frames))
     for number, data in enumerate(stream.segments):
         while frames and frames[0] < (number + 1) * SEGMENT_FRAMES:
             parts.append(waiting.pop(0))
@@ -60,6 +64,15 @@ def pack_identity(frame: int, side: int, code: bytes, picture: bytes, frames: in
     front = varint(frame) if frame else b""
     body = front + bytes((side // 8,)) + varint(len(code)) + code + picture
     return pack_chunk(layout.IDENTITY, layout.LATER if frame else 0, body)
+
+
+def pack_cuts(cuts: tuple[int, ...], frames: int) -> bytes:
+    """The chunk that says where shots begin; ``FormatError`` for frames out of range or order."""
+    payload = b""
+    for before, cut in pairwise((0, *cuts)):
+        bounded(cut, before + 1, frames - 1, "frame of a cut")
+        payload += varint(cut - before)
+    return pack_chunk(layout.CUTS, 0, payload)
 
 
 def pack_segment(number: int, data: bytes) -> bytes:

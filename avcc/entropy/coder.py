@@ -132,7 +132,7 @@ def encode(symbols: Symbols, book: Codebook) -> Stream:
         writer = Encoder(book)
         segment(writer, book, head.point, segment_frames(head, number), seg)
         payloads.append(writer.close())
-    return Stream(head, tuple(identities), tuple(payloads))
+    return Stream(head, tuple(identities), tuple(payloads), cuts=symbols.cuts)
 
 
 def decode(stream: Stream, book: Codebook) -> Symbols:
@@ -155,7 +155,7 @@ def decode(stream: Stream, book: Codebook) -> Symbols:
     segments: list[Segment | None] = []
     for number, payload in enumerate(stream.segments):
         segments.append(None if payload is None else _segment(payload, book, head, number))
-    return Symbols(head, tuple(identities), tuple(segments))
+    return Symbols(head, tuple(identities), tuple(segments), stream.cuts)
 
 
 def damage(stream: Stream, symbols: Symbols) -> tuple[str, ...]:

@@ -113,7 +113,8 @@ class Quantiser:
         code = np.zeros(VOICE + 1, np.float32)
         if len(voice):
             code = np.append(voice_values(voice[:VOICE]), gain_value(int(voice[VOICE])))
-        return Features(keys, motion, semantic, acoustic, silent, code.astype(np.float32))
+        heard = semantic, acoustic, silent, code.astype(np.float32)
+        return Features(keys, motion, *heard, symbols.cuts)
 
 
 def shape_vector(identity: Identity) -> np.ndarray:

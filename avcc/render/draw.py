@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor
 
 from avcc.render.face import KeyFeatures, Renderer
+from avcc.shots import neighbours
 from avcc.stages import KeyFrame
 
 BATCH = 4  # frames drawn at a time: more fall out of a core's cache
@@ -19,8 +19,9 @@ class Rendering:
     """The frames of a clip, uint8 (256, 256, 3) each; every iteration draws them anew, alike.
 
     ``keys``: key frames in the order of time; ``motion``: float32 (N, K) relative to the first;
-    ``meshes``: coefficients (B, K) -> meshes (B, 478, 2). A frame is drawn from the key frames
-    before and after it. Their shares follow the time to each, so that none comes or goes at once.
+    ``meshes``: coefficients (B, K) -> meshes (B, 478, 2); ``cuts``: frames at which another shot
+    begins. A frame is drawn from the key frames of its shot before and after it. Their shares
+    follow the time to each, so that none comes or goes at once.
     """
 
     def __init__(
@@ -30,10 +31,12 @@ class Rendering:
         motion: np.ndarray,
         meshes: Callable[[np.ndarray], np.ndarray],
         device: str,
+        cuts: tuple[int, ...] = (),
     ) -> None:
         self._renderer, self._device = renderer, device
         self._keys, self._at = keys, [key.frame for key in keys]
         self._motion, self._meshes = motion, meshes
+        self._pairs = neighbours(np.array(self._at), np.arange(len(motion)), cuts)
 
     def __len__(self) -> int:
         return len(self._motion)
@@ -42,10 +45,11 @@ class Rendering:
         known: dict[int, KeyFeatures] = {}
         first = 0
         while first < len(self._motion):
-            used = self._used(first)
+            ahead = self._pairs[:, first : first + BATCH]
+            same = (ahead == ahead[:, :1]).all(0)
+            last = first + (len(same) if same.all() else int(same.argmin()))
+            used = tuple(dict.fromkeys(ahead[:, 0].tolist()))
             known = {i: known[i] if i in known else self._features(i) for i in used}
-            after = bisect_right(self._at, first)  # the next key frame changes what is used
-            last = min(first + BATCH, len(self._motion), *self._at[after : after + 1])
             code = self._motion[first:last]
             with torch.inference_mode():
                 keys = [known[i].expand(len(code)) for i in used]
@@ -56,11 +60,6 @@ class Rendering:
                 pictures = drawn.permute(0, 2, 3, 1).cpu().numpy()
             yield from (np.ascontiguousarray(p) for p in pictures)
             first = last
-
-    def _used(self, frame: int) -> tuple[int, ...]:
-        """The key frames that a frame is drawn from: one, or one before and one after it."""
-        after = bisect_right(self._at, frame)
-        return (max(after - 1, 0),) if after in (0, len(self._keys)) else (after - 1, after)
 
     def _shares(self, used: tuple[int, ...], first: int, last: int) -> Tensor | None:
         """Logarithms of the shares (2, B) that two key frames have by time alone."""
