@@ -69,9 +69,11 @@ class Row:
     values: dict[str, float] = field(default_factory=dict)
     traits: dict[str, float] = field(default_factory=dict)
     note: str = ""
+    # of some frames of source and decoded, for distances between all clips' (``kernel.kid``)
+    features: tuple[np.ndarray, np.ndarray] | None = field(default=None, repr=False)
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if name != "features"}
 
 
 class Meter:
@@ -98,6 +100,7 @@ class Meter:
         row.values["frames_short"] = float(len(source.frames) - len(coded.frames))
         mesh = source.mesh if "landmarks absent" not in " ".join(self.notes) else None
         row.values |= self.picture.scores(source.frames, coded.frames, mesh, self.stride)
+        row.features = self.picture.features(source.frames, coded.frames)
         row.traits = {} if mesh is None else source.traits
         if source.reference is not None:
             row.values |= self.sound.scores(source.reference, coded.audio)

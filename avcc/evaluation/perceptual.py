@@ -186,14 +186,14 @@ class SecondDistance(nn.Module):
         self.register_buffer("mean", torch.tensor([104.0, 117.0, 123.0]).view(1, 3, 1, 1))
         self.eval()
 
-    def _prepared(self, x: Tensor) -> Tensor:
-        """RGB in -1..1 -> BGR in 0..255, less the mean."""
-        return (x.flip(1) + 1) * 127.5 - self.mean
+    def taps(self, x: Tensor) -> list[Tensor]:
+        """RGB (B, 3, H, W) in -1..1 -> the network's seven activations (``SqueezeTaps``)."""
+        # it was trained on BGR in 0..255, less the mean
+        return _taps(self.network, (x.flip(1) + 1) * 127.5 - self.mean)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """``x``, ``y``: float RGB (B, 3, H, W) in -1..1 -> (B,)."""
-        taps_x = _taps(self.network, self._prepared(x))
-        taps_y = _taps(self.network, self._prepared(y))
+        taps_x, taps_y = self.taps(x), self.taps(y)
         total = torch.zeros(x.shape[0], device=x.device)
         for a, b in zip(taps_x, taps_y, strict=True):
             total = total + _Distance.apply(a, b, a.new_ones(a.shape[1], dtype=torch.float32))
@@ -224,11 +224,11 @@ def distances(
     results = []
     with torch.inference_mode():
         for start in range(0, len(a), batch):
-            pair = [_signed(part[start : start + batch]) for part in (a, b)]
+            pair = [signed(part[start : start + batch]) for part in (a, b)]
             results.append(measure(*pair).double().cpu().numpy())
     return np.concatenate(results) if results else np.zeros(0)
 
 
-def _signed(frames: np.ndarray) -> Tensor:
+def signed(frames: np.ndarray) -> Tensor:
     """uint8 (N, H, W, 3) -> float32 (N, 3, H, W) in -1..1, in channels-last memory."""
     return torch.from_numpy(np.array(frames)).permute(0, 3, 1, 2).float() / 127.5 - 1

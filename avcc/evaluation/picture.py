@@ -18,10 +18,11 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from avcc.evaluation import likeness, perceptual
+from avcc.evaluation import kernel, likeness, perceptual
 from avcc.media.mesh import FaceMesh
 from avcc.mesh import LIPS, MOUTH_GAPS, POINTS
 
+KERNEL_STRIDE = 5  # neighbours are too much alike to tell more
 LIKENESS_STRIDE = 5  # whom a face belongs to changes slowly
 _EYES = ((33, 133), (362, 263))  # outer and inner corner of the right, inner and outer of the left
 
@@ -62,6 +63,15 @@ class PictureMeter:
                 every = max(stride, LIKENESS_STRIDE)
                 values["likeness"] = self.likeness.distance(a, b, mesh, found, every)
         return {name: value for name, value in values.items() if not np.isnan(value)}
+
+    def features(
+        self, source: np.ndarray, decoded: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray] | None:
+        """Of every fifth frame of both, float32 (N, 512) each; ``None`` without the network."""
+        if self.second is None:
+            return None
+        a, b = (kernel.features(self.second, x[::KERNEL_STRIDE]) for x in (source, decoded))
+        return a, b
 
 
 def face_meshes(frames: Iterable[np.ndarray]) -> np.ndarray:

@@ -12,12 +12,14 @@ from typing import Any
 import numpy as np
 
 from avcc.evaluation.bench import Row
+from avcc.evaluation.kernel import kid
 
 RESAMPLES = 2000
 METRICS = {  # name: (heading, digits, which way is better)
     "kbps": ("real rate, kbps", 3, ""),
     "lpips": ("LPIPS (squeeze)", 4, "low"),
     "second": ("second distance", 4, "low"),
+    "kid": ("KID x 1000 over all clips (low)", 2, ""),
     "landmark": ("landmark error, % of eye distance", 2, "low"),
     "mouth": ("mouth error, % of eye distance", 2, "low"),
     "mouth_corr": ("mouth opening correlation", 3, "high"),
@@ -68,6 +70,11 @@ def summary(rows: Sequence[Row]) -> list[dict[str, Any]]:
             if values:
                 mean, low, high = interval(values)
                 metrics[name] = {"mean": mean, "low": low, "high": high, "clips": len(values)}
+        pairs = [row.features for row in coded if row.features is not None]
+        if pairs:
+            far = 1000 * kid(*(np.concatenate(side) for side in zip(*pairs, strict=True)))
+            if not np.isnan(far):  # all clips as one, so there is no interval
+                metrics["kid"] = {"mean": far, "low": far, "high": far, "clips": 1}
         entries.append(
             {
                 "coder": coder,
