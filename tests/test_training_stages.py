@@ -254,7 +254,7 @@ def test_renderer_takes_a_step(cache: Path, work: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(renderer, "Lpips", _Distance)
     monkeypatch.setattr(renderer, "TARGETS", 2)
     monkeypatch.setattr(pairs, "TARGETS", 2)
-    for split in ("train", "val"):
+    for split in ("train", "val", "stills"):
         keys.build(cache, split)
     rows = json.loads((cache / "keys_train" / "index.json").read_text())
     pictures = np.fromfile(cache / "keys_train" / "frames.u8", np.uint8).reshape(-1, 256, 256, 3)

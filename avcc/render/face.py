@@ -15,29 +15,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from avcc.render.blocks import Residual, double
+from avcc.render.restore import Restorer
 from avcc.render.warp import grid, mesh_flow, part_maps, warp
 from avcc.stages import MOTION
 
 NEAR = 100.0  # how much a key frame whose mesh is nearer counts, by the side
-
-
-class Residual(nn.Module):
-    """Two 3x3 convolutions around a skip, with channel gains from the motion code if given."""
-
-    def __init__(self, width: int, film: int = 0) -> None:
-        super().__init__()
-        self.a = nn.Conv2d(width, width, 3, padding=1)
-        self.b = nn.Conv2d(width, width, 3, padding=1)
-        self.film = nn.Linear(film, 2 * width) if film else None
-        nn.init.zeros_(self.b.weight)
-        nn.init.zeros_(self.b.bias)  # type: ignore[arg-type]
-
-    def forward(self, x: Tensor, code: Tensor | None = None) -> Tensor:
-        y = self.a(F.silu(x))
-        if self.film is not None and code is not None:
-            gain, shift = self.film(code)[:, :, None, None].chunk(2, 1)
-            y = y * (1 + gain) + shift
-        return x + self.b(F.silu(y))
 
 
 @dataclass(frozen=True)
@@ -80,6 +63,7 @@ class Renderer(nn.Module):
 
     def __init__(self, code: int = 64) -> None:
         super().__init__()
+        self.restorer = Restorer()
         self.entry = nn.Conv2d(12, 32, 3, padding=1)
         self.large = nn.Sequential(Residual(32), Residual(32))
         self.to_middle = nn.Conv2d(32, 64, 4, 2, 1)
@@ -111,11 +95,12 @@ class Renderer(nn.Module):
 
     def key(self, picture: Tensor, mesh: Tensor) -> KeyFeatures:
         """Decoded key frame (B, 3, 256, 256) in -1..1 and its mesh (B, 478, 2)."""
+        picture = self.restorer(picture)
         large = self.large(self.entry(F.pixel_unshuffle(picture, 2)))
         middle = self.middle(self.to_middle(large))
         small = self.small(self.to_small(middle))
-        x = _double(self.restore_small(small)) + middle
-        x = _double(self.restore_middle(x)) + large
+        x = double(self.restore_small(small)) + middle
+        x = double(self.restore_middle(x)) + large
         restored = picture + F.pixel_shuffle(self.restore_large(x), 2)
         return KeyFeatures(restored, mesh, large, middle, small)
 
@@ -146,11 +131,11 @@ class Renderer(nn.Module):
         y = self.join(sum(share * v.seen for share, _, v, _ in parts))
         y = y + sum(open_ * warp(key.small, v.flow) for _, open_, v, key in parts)
         y = self.deeper(self.deep(F.silu(y)), code)
-        y = _double(self.up_middle(y)) + sum(
+        y = double(self.up_middle(y)) + sum(
             _sized(open_, 64) * warp(key.middle, v.flow) for _, open_, v, key in parts
         )
         y = self.at_middle(y, code)
-        y = _double(self.up_large(y)) + sum(
+        y = double(self.up_large(y)) + sum(
             _sized(open_, 128) * warp(key.large, v.flow) for _, open_, v, key in parts
         )
         y = self.at_large(y, code)
@@ -177,10 +162,6 @@ class Renderer(nn.Module):
         score = change[:, 3:] - NEAR * self.near * away
         flow = spline + fine.permute(0, 2, 3, 1) * 0.2
         return _View(x, flow, torch.sigmoid(change[:, 2:3] + 3), score)
-
-
-def _double(x: Tensor) -> Tensor:
-    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 
 
 def _sized(mask: Tensor, size: int) -> Tensor:

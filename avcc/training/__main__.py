@@ -69,11 +69,11 @@ def motion(cache: Path, work: Path, tier: str) -> None:
 @click.option("--cache", type=click.Path(path_type=Path), required=True)
 @click.option("--jobs", default=2)
 def keys(cache: Path, jobs: int) -> None:
-    """Code key frames of the clips, for the renderer to learn from what it will be given."""
+    """Code key frames of clips and stills, for the renderer to learn from what it will be given."""
     from avcc.training.keys import build
 
-    build(cache, "train", jobs=jobs)
-    build(cache, "val", jobs=jobs)
+    for split in ("train", "val", "stills"):
+        build(cache, split, jobs=jobs)
 
 
 @main.command()

@@ -34,12 +34,12 @@ def part(cache: Path, name: str, tier: str = "PW") -> Part:
     folder = cache / name
     index = [r for r in json.loads((folder / "index.json").read_text()) if r["tier"] in tier]
     side = 128 if name.startswith("lo") else 256
-    frames = _mapped(folder / "frames.u8", np.uint8).reshape(-1, side, side, 3)
+    frames = mapped(folder / "frames.u8", np.uint8).reshape(-1, side, side, 3)
     mesh = np.fromfile(folder / "mesh.f32", np.float32).reshape(-1, 478, 2)
-    return Part(index, frames, mesh, _mapped(folder / "audio.i16", np.int16))
+    return Part(index, frames, mesh, mapped(folder / "audio.i16", np.int16))
 
 
-def _mapped(path: Path, kind: type) -> np.ndarray:
+def mapped(path: Path, kind: type) -> np.ndarray:
     """A file as an array that is read when used; a cache may have none of a part."""
     return np.memmap(path, kind, "r") if path.stat().st_size else np.zeros(0, kind)
 
@@ -73,7 +73,7 @@ def voices(cache: Path, split: str, tier: str = "PW", hours: float = 0) -> Voice
     """
     waves = []
     folder = cache / ("speech_train" if split == "train" else "speech_test")
-    audio = _mapped(folder / "audio.i16", np.int16)
+    audio = mapped(folder / "audio.i16", np.int16)
     for row in json.loads((folder / "index.json").read_text()):
         waves.append(audio[row["start"] : row["start"] + row["samples"]].astype(np.float32) / 32768)
     for size in ("hi", "lo"):

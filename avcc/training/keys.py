@@ -9,10 +9,16 @@ from pathlib import Path
 import numpy as np
 
 from avcc.analysis.identity import coded_picture, shown_picture
-from avcc.training.data import part
+from avcc.training.data import Part, part
 
 A_CLIP = 6
+A_STILL = 3
 HELD = 2  # of a validation clip: the middle one first
+
+
+def source(cache: Path, split: str, tier: str = "PW") -> Part:
+    """The part of the cache that key frames of ``split`` are taken from."""
+    return part(cache, "stills" if split == "stills" else f"hi_{split}", tier)
 
 
 def _one(job: tuple[np.ndarray, int, int]) -> tuple[np.ndarray, int]:
@@ -22,18 +28,24 @@ def _one(job: tuple[np.ndarray, int, int]) -> tuple[np.ndarray, int]:
 
 
 def build(cache: Path, split: str, seed: int = 0, jobs: int = 1) -> None:
-    """``cache/keys_<split>``: ``frames.u8`` and ``index.json`` (frame number, bytes, side)."""
-    clips = part(cache, f"hi_{split}")
+    """``cache/keys_<split>``: ``frames.u8`` and ``index.json`` (frame number, bytes, side).
+
+    ``split``: train, val or stills.
+    """
+    clips = source(cache, split)
     rng = np.random.default_rng(seed)
     work, rows = [], []
     for row in clips.index:
-        last = row["frames"] - 5
-        for i in range(A_CLIP if split == "train" else HELD):
-            at = int(rng.integers(5, last)) if split == "train" else row["frames"] // (2 + 4 * i)
+        for i in range({"train": A_CLIP, "stills": A_STILL}.get(split, HELD)):
+            at = 0
+            if split == "train":
+                at = int(rng.integers(5, row["frames"] - 5))
+            elif split == "val":
+                at = row["frames"] // (2 + 4 * i)
             if np.isnan(clips.mesh[row["start"] + at, 0, 0]):
                 continue
-            side = int(rng.choice([256, 256, 256, 192, 128])) if split == "train" else 256
-            crf = int(rng.integers(28, 60 if side == 256 else 54)) if split == "train" else 46
+            side = int(rng.choice([256, 256, 256, 192, 128])) if split != "val" else 256
+            crf = int(rng.integers(28, 60 if side == 256 else 54)) if split != "val" else 46
             work.append((np.array(clips.frames[row["start"] + at]), side, crf))
             rows.append({"frame": row["start"] + at, "side": side, "clip": row["file"], "i": i})
     folder = cache / f"keys_{split}"

@@ -14,7 +14,8 @@ from torch import Tensor
 from avcc.analysis.motion import MotionBank, ShapeBank
 from avcc.quantise.rate import STRIDES
 from avcc.quantise.scalar import SHAPE_STEPS, STEPS, rounded, steady
-from avcc.training.data import part
+from avcc.training.data import mapped, part
+from avcc.training.keys import source
 
 KEYS = 2  # key frames at most that a picture is drawn from
 TARGETS = 4  # frames drawn from them
@@ -88,14 +89,31 @@ class Pairs:
         return {name: np.concatenate([one[name] for one in out]) for name in out[0]}
 
 
+class Stills:
+    """Key frames of many people who don't move: for what coding takes from a face."""
+
+    def __init__(self, cache: Path, tier: str) -> None:
+        known = {row["start"] for row in source(cache, "stills", tier).index}
+        rows = json.loads((cache / "keys_stills" / "index.json").read_text())
+        self.rows = [(i, row["frame"]) for i, row in enumerate(rows) if row["frame"] in known]
+
+    def batch(self, rng: np.random.Generator, count: int) -> dict[str, np.ndarray]:
+        """Numbers of random key frames and of the pictures that they show; none if there are no
+        stills."""
+        count = min(count, len(self.rows))
+        chosen = np.array([self.rows[i] for i in rng.integers(len(self.rows), size=count)], int)
+        key, true = chosen.reshape(-1, 2).T
+        return {"key": key, "true_key": true, "flip": rng.integers(2, size=count).astype(bool)}
+
+
 class Pictures:
-    """The pixels of ``Pairs``: read from disk when wanted, or all of them held on a GPU."""
+    """The pixels of ``Pairs`` and ``Stills``: read from disk when wanted, or held on a GPU."""
 
     def __init__(self, cache: Path, split: str, device: str) -> None:
         self.device = device
-        keys = np.memmap(cache / f"keys_{split}" / "frames.u8", np.uint8, "r")
+        keys = mapped(cache / f"keys_{split}" / "frames.u8", np.uint8)
         self.keys = self._held(keys.reshape(-1, 256, 256, 3))
-        self.frames = self._held(part(cache, f"hi_{split}").frames)
+        self.frames = self._held(source(cache, split).frames)
 
     def _held(self, frames: np.ndarray) -> np.ndarray | Tensor:
         if not self.device.startswith("cuda"):
@@ -106,13 +124,15 @@ class Pictures:
         return out
 
     def shown(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """A batch of ``Pairs`` on the device, pixels for numbers."""
+        """A batch on the device, pixels for numbers."""
         out = {name: x.to(self.device) for name, x in batch.items()}
         for name, frames in (
             ("key", self.keys),
             ("true_key", self.frames),
             ("frames", self.frames),
         ):
+            if name not in batch:
+                continue
             flip = out["flip"].repeat_interleave(len(batch[name]) // len(batch["flip"]))
             if isinstance(frames, np.ndarray):
                 x = torch.from_numpy(frames[batch[name].numpy()]).to(self.device)

@@ -17,7 +17,7 @@ from avcc.render.face import Renderer
 from avcc.render.warp import part_maps
 from avcc.training.export import grown
 from avcc.training.loop import Options, Stage
-from avcc.training.pairs import EDGE, TARGETS, Pairs, Pictures, Sent
+from avcc.training.pairs import EDGE, TARGETS, Pairs, Pictures, Sent, Stills
 
 
 class PictureJudge(nn.Module):
@@ -62,8 +62,10 @@ class RendererStage(Stage):
         self.lpips = Lpips(options.perceptual).to(options.device).eval().requires_grad_(False)
         self.train = Pairs(options.cache, "train", bank, shape, options.tier)
         self.held = Pairs(options.cache, "val", bank, shape, "PW")
+        self.stills = Stills(options.cache, options.tier)
         self.pictures = {
-            split: Pictures(options.cache, split, options.device) for split in ("train", "val")
+            split: Pictures(options.cache, split, options.device)
+            for split in ("train", "val", "stills")
         }
         self.judged = options.judge_from
 
@@ -81,8 +83,12 @@ class RendererStage(Stage):
     def begin(self, tensors: dict[str, Tensor]) -> None:
         grown(self.nets["renderer"], tensors, "renderer")
 
+    def _batch(self, rng: np.random.Generator) -> tuple[dict, dict]:
+        return self.train.batch(rng, self.batch), self.stills.batch(rng, self.batch)
+
     def step(self, i: int) -> dict[str, float]:
-        x = self.pictures["train"].shown(self.next(lambda rng: self.train.batch(rng, self.batch)))
+        moving, still = self.next(self._batch)
+        x = self.pictures["train"].shown(moving)
         out, restored = self._render(self.nets, x, self.batch)
         real = x["frames"]
         # mouth and eyes are where a viewer looks: their pixels weigh up to five times as much
@@ -92,12 +98,14 @@ class RendererStage(Stage):
         # an error that stays is seen less than one that comes and goes; of frames far from each
         # other this says little, of neighbours it is the flicker
         change = (wrong[1::2] - wrong[::2]).abs().mean()
-        keep = (restored - x["true_key"]).abs().mean()
         with self.autocast():
             seen = self.lpips(out, real).float().mean()
             half = self.lpips(_half(out), _half(real)).float().mean()
-        loss = 2 * pixel + 0.5 * change + keep + seen + 0.5 * half
-        figures = {"pixel": pixel.item(), "lpips": seen.item(), "keep": keep.item()}
+        if len(still["key"]):
+            still = self.pictures["stills"].shown(still)
+        key = self._restored(restored, x["true_key"], still)
+        loss = 2 * pixel + 0.5 * change + seen + 0.5 * half + key
+        figures = {"pixel": pixel.item(), "lpips": seen.item(), "key": key.item()}
         if i >= self.judged:
             loss = loss + self._judge(out, real, figures)
         self.optims["renderer"].zero_grad(set_to_none=True)
@@ -105,6 +113,20 @@ class RendererStage(Stage):
         nn.utils.clip_grad_norm_(self.nets["renderer"].parameters(), 1.0)
         self.optims["renderer"].step()
         return figures
+
+    def _restored(self, restored: Tensor, true: Tensor, still: dict[str, Tensor]) -> Tensor:
+        """Loss of restored key frames, those of stills among them."""
+        if len(still["key"]):
+            renderer = self.nets["renderer"]
+            assert isinstance(renderer, Renderer)
+            with self.autocast():
+                nowhere = still["key"].new_zeros(len(still["key"]), 478, 2)
+                also = renderer.key(still["key"], nowhere).picture.float()
+            restored = torch.cat([restored, also])
+            true = torch.cat([true, still["true_key"]])
+        with self.autocast():
+            seen = self.lpips(restored, true).float().mean()
+        return (restored - true).abs().mean() + 0.5 * seen
 
     def _judge(self, out: Tensor, real: Tensor, figures: dict[str, float]) -> Tensor:
         judge = self.nets["judge"]

@@ -36,7 +36,7 @@ class Job:
 def prepare(data: Path, cache: Path, meshes: Path | None, jobs: int) -> None:
     """Everything that stages read, where it isn't there yet."""
     caching.build(data, cache, jobs, meshes)
-    for split in ("train", "val"):
+    for split in ("train", "val", "stills"):
         if not (cache / f"keys_{split}" / "index.json").exists():
             keys.build(cache, split, jobs=jobs)
 
