@@ -13,6 +13,7 @@ from avcc.mesh import EYES, INNER_LIPS, OVAL
 from avcc.render import draw
 from avcc.render.draw import Rendering
 from avcc.render.face import Renderer
+from avcc.render.restore import Restorer
 from avcc.render.speak import MARGIN, MEND, WINDOW, Speaker
 from avcc.render.voice import Vocoder, inverse_stft
 from avcc.render.warp import grid, mesh_flow, part_maps, resize_flow, warp
@@ -135,6 +136,21 @@ def test_untrained_renderer_is_the_warp() -> None:
 
 
 @torch.inference_mode()
+def test_untrained_restorer_changes_nothing_and_can_learn() -> None:
+    torch.manual_seed(1)
+    net, picture = Restorer(), _pictures(0, 1)
+    assert (net(picture) == picture).all()
+    with torch.enable_grad():
+        net(picture).square().mean().backward()
+    assert net.exit.weight.grad is not None and net.exit.weight.grad.abs().max() > 0
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.add_(0.02 * torch.randn_like(parameter))
+    both, one = net(picture), net(picture[1:])
+    assert both.dtype == torch.float32 and (both - picture).abs().mean() > 0.01
+    torch.testing.assert_close(both[1:], one, atol=1e-4, rtol=0)
+
+
 def test_renderer_keeps_its_batch_apart() -> None:
     net, meshes = _renderer(), _meshes(faces.mesh(seed=1), faces.mesh(seed=2))
     keys = net.key(_pictures(0, 1), meshes)

@@ -261,6 +261,12 @@ def test_renderer_takes_a_step(cache: Path, work: Path, monkeypatch: pytest.Monk
     assert len(rows) == len(pictures) >= 2
     stage = RendererStage(replace(_options(cache, work), batch=1))
     assert all(k.startswith("renderer.") for k in _step(stage))
+    # the only still, coded three times, beside what coding made of it
+    still = stage.stills.batch(np.random.default_rng(0), 5)
+    assert len(still["key"]) == keys.A_STILL and (still["true_key"] == 0).all()
+    x = stage.pictures["stills"].shown({k: torch.from_numpy(v) for k, v in still.items()})
+    assert x["key"].shape == x["true_key"].shape and "frames" not in x
+    assert (x["key"] - x["true_key"]).abs().mean() < 0.3
     # numbers become the pixels of the frames that they name, mirrored where the meshes are
     for flip in (False, True):
         one = stage.train.one(0, [1, 0], np.array([7, 8, 9]), pairs.Sent(1, 0.1), flip)
