@@ -135,22 +135,21 @@ def test_untrained_renderer_is_the_warp() -> None:
     torch.testing.assert_close(out[0], picture[0], atol=1e-2, rtol=0)
 
 
-@torch.inference_mode()
 def test_untrained_restorer_changes_nothing_and_can_learn() -> None:
     torch.manual_seed(1)
     net, picture = Restorer(), _pictures(0, 1)
     assert (net(picture) == picture).all()
-    with torch.enable_grad():
-        net(picture).square().mean().backward()
+    net(picture).square().mean().backward()
     assert net.exit.weight.grad is not None and net.exit.weight.grad.abs().max() > 0
     with torch.no_grad():
         for parameter in net.parameters():
             parameter.add_(0.02 * torch.randn_like(parameter))
-    both, one = net(picture), net(picture[1:])
+        both, one = net(picture), net(picture[1:])
     assert both.dtype == torch.float32 and (both - picture).abs().mean() > 0.01
     torch.testing.assert_close(both[1:], one, atol=1e-4, rtol=0)
 
 
+@torch.inference_mode()
 def test_renderer_keeps_its_batch_apart() -> None:
     net, meshes = _renderer(), _meshes(faces.mesh(seed=1), faces.mesh(seed=2))
     keys = net.key(_pictures(0, 1), meshes)
