@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+import avcc
 from avcc import weights
 from avcc.analysis.motion import banks
 from avcc.diffusion.schedule import between
@@ -38,6 +39,34 @@ def test_weights_unpacked_and_packed_are_the_same(tmp_path: Path) -> None:
     told = json.loads(manifest.read_text())
     pack(tmp_path / "work", tmp_path / "weights", "another round")
     assert json.loads(manifest.read_text()) == told
+
+
+def test_what_was_coded_once_decodes_for_good(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the next model beside it, an earlier one's file is what it was, to the sample."""
+    old = weights.default()
+    data = (Path(__file__).parent / "vectors" / f"{old.hex()}-2k.avc").read_bytes()
+    was = avcc.decode(data)
+    work, place = tmp_path / "work", tmp_path / "weights"
+    unpack(weights.folder(), work)
+    pack(work, place)
+    arrays = load_file(work / "codebook.safetensors")
+    arrays["table.bit2"] = torch.tensor([[1 << 23, 1 << 23]], dtype=torch.uint32)
+    save_file(arrays, work / "codebook.safetensors")
+    new = pack(work, place)
+    assert new != old.hex()
+    monkeypatch.setenv(weights.FOLDER_VARIABLE, str(place))
+    assert weights.default().hex() == new
+    clip = avcc.decode(data)
+    assert was.audio is not None and clip.audio is not None
+    np.testing.assert_array_equal(clip.audio, was.audio)
+    for a, b in zip(clip.frames, was.frames, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert all(k.startswith("estimator.") for k in weights.tensors(old, "speech"))
+    assert len(weights.tensors(bytes.fromhex(new), "speech")) > len(weights.tensors(old, "speech"))
+    known = set(json.loads((place / "manifest.json").read_text())["files"])
+    assert {path.name for path in place.iterdir()} == known | {"manifest.json"}
 
 
 def test_a_net_grows_around_the_old_one() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import safetensors
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save, save_file
 from torch import Tensor
 
 from avcc.entropy.tables import ID_BYTES
@@ -35,52 +35,80 @@ STAGES = {
 def pack(work: Path, weights: Path, note: str = "") -> str:
     """Write what ``work`` holds; returns the model's id.
 
-    A codebook's file is named by the model's id and earlier ones stay, so that their streams'
-    symbols can be read as long as they are kept; networks that fit no codebook but their own are
-    replaced.
+    What belongs to one codebook carries the model's id in its name, and stays with it when another
+    model comes: what was coded once decodes for good. Of an earlier model's networks that listen
+    only the estimator is kept, for nothing is encoded with it. Renderer and vocoder serve all.
     """
     weights.mkdir(parents=True, exist_ok=True)
-    book = (work / "codebook.safetensors").read_bytes()
-    model = hashlib.sha256(book).digest()[:ID_BYTES].hex()
-    sources = {"codebook": work / "codebook.safetensors"}
-    sources |= {part: work / f"{part}.safetensors" for part in ("avdiff", "renderer", "vocoder")}
+    model = hashlib.sha256((work / "codebook.safetensors").read_bytes()).digest()[:ID_BYTES].hex()
     _speech(work)
-    sources["speech"] = work / "speech.safetensors"
-    names = {part: source.name for part, source in sources.items()}
-    names["codebook"] = f"codebook-{model}.safetensors"
-    files: dict[str, Any] = {}
-    manifest_before = weights / MANIFEST
-    before = (
-        json.loads(manifest_before.read_text("utf-8"))["files"] if manifest_before.exists() else {}
-    )
-    for part, source in sources.items():
-        data = source.read_bytes()
-        name = names[part]
-        temporary = weights / f"{name}.part"
-        temporary.write_bytes(data)
-        os.replace(temporary, weights / name)
-        digest = hashlib.sha256(data).hexdigest()
-        if before.get(name, {}).get("sha256") == digest:  # an earlier round's, and its note
-            files[name] = before[name]
-            continue
-        files[name] = {
-            "sha256": digest,
-            "bytes": len(data),
-            "licence": LICENCE,
-            "data": DATA,
-            "stages": STAGES[part],
-            "validation": _figures(source),
-            "note": note,
-        }
-    manifest = {
-        "default": model,
-        "models": {model: names},
-        "files": files,
+    names = _names(model)
+    before = _manifest(weights)
+    models = {
+        other: _kept(weights, other, of) for other, of in before["models"].items() if other != model
     }
-    temporary = weights / f"{MANIFEST}.part"
-    temporary.write_text(json.dumps(manifest, indent=1) + "\n", "utf-8")
-    os.replace(temporary, weights / MANIFEST)
+    models[model] = names
+    files = {}
+    for part, name in names.items():
+        data = (work / f"{part}.safetensors").read_bytes()
+        _write(weights / name, data)
+        files[name] = _entry(data, part, work / f"{part}.safetensors", note)
+    for other, of in models.items():
+        for part, name in of.items():
+            if other != model and name not in files:
+                known = before["files"].get(before["models"][other][part], {})
+                files[name] = _entry((weights / name).read_bytes(), part, weights / name)
+                files[name]["note"] = known.get("note", "")
+    for name, entry in files.items():
+        known = before["files"].get(name, {})
+        if known.get("sha256") == entry["sha256"]:  # an earlier round's, and its note
+            files[name] = known
+    manifest = {"default": model, "models": models, "files": files}
+    _write(weights / MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
+    for path in weights.glob("*.safetensors"):
+        if path.name not in files:
+            path.unlink()
     return model
+
+
+def _names(model: str) -> dict[str, str]:
+    own = {part: f"{part}-{model}.safetensors" for part in ("codebook", "speech", "avdiff")}
+    return own | {part: f"{part}.safetensors" for part in ("renderer", "vocoder")}
+
+
+def _kept(weights: Path, model: str, names: dict[str, str]) -> dict[str, str]:
+    """The files of a model that was packed before, under the names that they keep."""
+    kept = _names(model)
+    for part, name in kept.items():
+        if name != names[part]:
+            _write(weights / name, (weights / names[part]).read_bytes())
+    path = weights / kept["speech"]
+    speech = {k: v.clone() for k, v in load_file(path).items() if k.startswith("estimator.")}
+    _write(path, save(speech, {"figures": json.dumps(_figures(path))}))
+    return kept
+
+
+def _manifest(weights: Path) -> dict[str, Any]:
+    path = weights / MANIFEST
+    return json.loads(path.read_text("utf-8")) if path.exists() else {"models": {}, "files": {}}
+
+
+def _entry(data: bytes, part: str, source: Path, note: str = "") -> dict[str, Any]:
+    return {
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "bytes": len(data),
+        "licence": LICENCE,
+        "data": DATA,
+        "stages": STAGES[part],
+        "validation": _figures(source),
+        "note": note,
+    }
+
+
+def _write(path: Path, data: bytes) -> None:
+    temporary = path.with_name(f"{path.name}.part")
+    temporary.write_bytes(data)
+    os.replace(temporary, path)
 
 
 def unpack(weights: Path, work: Path) -> None:
