@@ -63,4 +63,5 @@ def test_blur_is_far_from_the_camera() -> None:
     blurred = np.stack([cv2.GaussianBlur(p, (0, 0), 6) for p in sharp[12:]])
     one, other, soft = (features(network, x) for x in (sharp[:12], sharp[12:], blurred))
     assert one.shape == (12, 512)
+    np.testing.assert_allclose(np.square(one).mean(1), 1, rtol=1e-4)
     assert kid(one, soft) > 3 * abs(kid(one, other))

@@ -3,7 +3,7 @@
 KID (Binkowski et al. 2018): the squared maximum mean discrepancy of network features under the
 kernel (x y / d + 1)^3, without bias, so it may come out a little below 0 for sets that are alike.
 Unlike FID it means something for some hundred pictures. Features are the last tap of the second
-perceptual network, averaged over the picture; with other features than Inception's the figures can
+perceptual network, averaged over the picture and brought to one length; with other features than Inception's the figures can
 be compared with each other only.
 """
 
@@ -22,7 +22,10 @@ def features(network: SecondDistance, frames: np.ndarray, batch: int = 16) -> np
         for start in range(0, len(frames), batch):
             last = network.taps(signed(frames[start : start + batch]))[-1]
             parts.append(last.mean((2, 3)).cpu().numpy())
-    return np.concatenate(parts) if parts else np.zeros((0, 512), np.float32)
+    if not parts:
+        return np.zeros((0, 512), np.float32)
+    found = np.concatenate(parts)
+    return found * (found.shape[1] ** 0.5 / np.linalg.norm(found, axis=1, keepdims=True))
 
 
 def kid(a: np.ndarray, b: np.ndarray) -> float:
