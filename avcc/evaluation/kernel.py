@@ -3,8 +3,8 @@
 KID (Binkowski et al. 2018): the squared maximum mean discrepancy of network features under the
 kernel (x y / d + 1)^3, without bias, so it may come out a little below 0 for sets that are alike.
 Unlike FID it means something for some hundred pictures. Features are the last tap of the second
-perceptual network, averaged over the picture and brought to one length; with other features than Inception's the figures can
-be compared with each other only.
+perceptual network, averaged over the picture and brought to one length (the kernel wants numbers
+about 1); with other features than Inception's the figures can be compared with each other only.
 """
 
 from __future__ import annotations
