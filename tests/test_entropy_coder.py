@@ -9,7 +9,7 @@ import books
 import constriction
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from avcc.entropy import coder, count
@@ -105,6 +105,7 @@ def test_carry_through_many_words() -> None:
     sound=st.booleans(),
     spread=st.sampled_from([0.0, 0.5, 4.0, 40.0, 20_000.0]),
 )
+@example(255, 63, 1, 1, 0, False, False, 20_000.0)
 def test_round_trip(
     seed: int,
     frames: int,
@@ -122,7 +123,10 @@ def test_round_trip(
     for seg, payload in zip(clip.segments, stream.segments, strict=True):
         assert seg is not None and payload is not None
         bits = sum(segment_bits(seg, point, BOOK))
-        assert bits - 1e-3 <= len(payload) * 8 < bits + 8.001 or not bits
+        # up to a byte to close it, and what ``size >> 24`` cuts off: with ``size`` halved by each
+        # bit, 2^-8 + 2^-9 + ... of a symbol's share in every word of 32 bits
+        lost = bits / 32 * 2**-7 / np.log(2)
+        assert bits - 1e-3 <= len(payload) * 8 < bits + 8.001 + lost or not bits
 
 
 @pytest.mark.parametrize("value", [30, 31, 32, 33, 94, 95, 1000, VALUE_MOST])
