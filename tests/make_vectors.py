@@ -23,6 +23,7 @@ def clips() -> dict[str, tuple[Clip, float]]:
     """Name -> clip and rate."""
     clip, long = talk(), talk(9.0)
     assert clip.audio is not None
+    shots = np.concatenate([frames := np.stack(list(clip.frames)), 255 - frames // 2])
     cropped = replace(clip, crop=Crop(-12, 40, 300, 640, 360))
     return {
         "least": (clip, 1500),
@@ -34,6 +35,7 @@ def clips() -> dict[str, tuple[Clip, float]]:
         "silent": (replace(clip, audio=np.zeros_like(clip.audio)), 2000),
         "cropped": (cropped, 4000),
         "seeded": (clip, 4000),
+        "shots": (Clip(shots, len(shots), None), 8000),
     }
 
 

@@ -41,7 +41,7 @@ def need(condition: bool, what: str) -> None:
 
 
 def fingerprint(clip: dict[str, Any]) -> str:
-    """SHA-256, in hexadecimal, of all that ``read`` gave but its reports.
+    """SHA-256, in hexadecimal, of all that ``read`` gave but cuts and reports.
 
     Hashed is a JSON text in ASCII: an object of head, identities and segments as they are, with
     pictures in lower-case hexadecimal, the keys of all objects sorted, and no white space. All
@@ -258,6 +258,18 @@ def read_fields(flags: int, payload: bytes, head: Any) -> tuple[dict[str, Any], 
     return {"frame": frame, "side": side, "picture": picture}, code
 
 
+def read_cuts(flags: int, payload: bytes, frames: int) -> list[int]:
+    """The first frames of further shots; none where the chunk is malformed."""
+    fields, cuts = Fields(payload), [0]
+    try:
+        need(flags == 0, "unknown flags of the cuts")
+        while fields.at < len(payload):
+            cuts.append(cuts[-1] + fields.varint(1, frames - 1 - cuts[-1]))
+    except Wrong:
+        return []
+    return cuts[1:]
+
+
 def read(data: bytes, arrays: Any) -> dict[str, Any]:
     """All there is in a file; ``arrays`` are those of the codebook that its head names."""
     need(len(data) >= 10 and data[:9] == b"\x89AVC\r\n\x1a\n\1", "not a file of this version")
@@ -271,6 +283,7 @@ def read(data: bytes, arrays: Any) -> dict[str, Any]:
     identities: list[dict[str, Any]] = []
     segments: list[dict[str, Any] | None] = [None] * -(-frames // 100)
     reports: list[str] = []
+    cuts: list[int] | None = None
     last, seen = -1, set()
     for chunk in stream:
         kind, flags, payload, _ = chunk or nothing
@@ -292,8 +305,11 @@ def read(data: bytes, arrays: Any) -> dict[str, Any]:
                 seen.add(number)
                 count = min(100, frames - 100 * number)
                 segments[number] = read_segment(fields.rest(), count, head, arrays)
+            elif kind == "c" and cuts is None:
+                cuts = read_cuts(flags, payload, frames)
         except Wrong as error:
             need(bool(identities), str(error))
             reports.append(f"{kind}: {error}")
     need(bool(identities), "there is no identity")
-    return {"head": head, "identities": identities, "segments": segments, "reports": reports}
+    told = {"head": head, "identities": identities, "segments": segments, "cuts": cuts or []}
+    return told | {"reports": reports}

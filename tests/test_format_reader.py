@@ -20,7 +20,7 @@ import reader
 from safetensors.numpy import load_file
 
 from avcc import weights
-from avcc.container.layout import SEGMENT, pack_chunk
+from avcc.container.layout import CUTS, SEGMENT, pack_chunk, varint
 from avcc.container.read import read
 from avcc.container.write import pack_identity, write
 from avcc.entropy.coder import Encoder, decode, encode
@@ -55,7 +55,8 @@ def by_avcc(data: bytes, book: Codebook) -> dict[str, Any]:
             rows = [row if t != silence else [] for t, row in zip(tokens, rows, strict=True)]
             segments[-1] = {"motion": seg.motion.tolist(), "semantic": tokens, "acoustic": rows}
     named = dict(zip(FIELDS.split(), head, strict=True))
-    return {"head": named, "identities": identities, "segments": segments}
+    told = {"head": named, "identities": identities, "segments": segments}
+    return told | {"cuts": list(clip.cuts)}
 
 
 def agree(data: bytes, book: Codebook = BOOK) -> dict[str, Any]:
@@ -82,7 +83,8 @@ def clip_of(seed: int) -> Stream:
         replace(first, frame=frame, side=8 * (1 + frame % 255), shape=wild // (1 + frame % 4))
         for frame in range(first.frame + 7, frames, 50 + seed)
     ]
-    return encode(replace(clip, head=head, identities=(first, *later)), BOOK)
+    cuts = tuple(range(1 + seed, frames, 40)) if seed % 4 else ()
+    return encode(replace(clip, head=head, identities=(first, *later), cuts=cuts), BOOK)
 
 
 def chunks_of(data: bytes) -> list[bytes]:
@@ -138,15 +140,18 @@ def test_chunks_in_any_order_agree() -> None:
     pool = [head, first, *parts, *parts, *later, b"I", b"S\0\0\0\0\0\0"]
     pool += [pack_chunk(kind, n, b"\x20\0p") for kind in b"SIz" for n in (0, 1, 2, 4, 127, 255)]
     pool += [pack_chunk(kind, 0, b"") for kind in b"HTSIt"] + [pack_chunk(73, 2, later[0][3:-4])]
+    pool += [pack_chunk(CUTS, n // 4, varint(47 * n) * (1 + n % 3)) for n in range(6)]
     fronts = [[head, first], [head], [head, parts[-1], first], [first], [head, first]]
     longer, strange = (head[1], head[3:-4] + b"\0"), (head[1] | 32, head[3:-4])
     fronts += [[pack_chunk(72, *longer), first], [pack_chunk(72, *strange), first]]
-    rng, refused = np.random.default_rng(5), 0
+    rng, refused, shots = np.random.default_rng(5), 0, 0
     for trial in range(500):
         drawn = [pool[i] for i in rng.integers(1, len(pool), trial % 9)]
         data = b"\x89AVC\r\n\x1a\n\1" + bytes([trial % 2]) + b"".join(fronts[trial % 7] + drawn)
-        refused += not agree(data)
-    assert 100 < refused < 500
+        found = agree(data)
+        refused += not found
+        shots += len(found.get("cuts", []))
+    assert 100 < refused < 500 and shots > 20
     for bad in (b"", b"RIFF", b"\x89AVC\r\n\x1a\n\1", b"\x89AVC\r\n\x1a\n\2\0" + head + first):
         assert not agree(bad)
 

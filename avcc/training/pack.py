@@ -48,21 +48,14 @@ def pack(work: Path, weights: Path, note: str = "") -> str:
         other: _kept(weights, other, of) for other, of in before["models"].items() if other != model
     }
     models[model] = names
-    files = {}
     for part, name in names.items():
-        data = (work / f"{part}.safetensors").read_bytes()
-        _write(weights / name, data)
-        files[name] = _entry(data, part, work / f"{part}.safetensors", note)
-    for other, of in models.items():
+        _write(weights / name, (work / f"{part}.safetensors").read_bytes())
+    files = {}
+    for one, of in models.items():
         for part, name in of.items():
-            if other != model and name not in files:
-                known = before["files"].get(before["models"][other][part], {})
-                files[name] = _entry((weights / name).read_bytes(), part, weights / name)
-                files[name]["note"] = known.get("note", "")
-    for name, entry in files.items():
-        known = before["files"].get(name, {})
-        if known.get("sha256") == entry["sha256"]:  # an earlier round's, and its note
-            files[name] = known
+            was = before["files"].get(before["models"].get(one, of)[part], {})
+            said = note if name in names.values() else was.get("note", "")
+            files[name] = _entry(weights / name, part, was, said)
     manifest = {"default": model, "models": models, "files": files}
     _write(weights / MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
     for path in weights.glob("*.safetensors"):
@@ -93,14 +86,19 @@ def _manifest(weights: Path) -> dict[str, Any]:
     return json.loads(path.read_text("utf-8")) if path.exists() else {"models": {}, "files": {}}
 
 
-def _entry(data: bytes, part: str, source: Path, note: str = "") -> dict[str, Any]:
+def _entry(path: Path, part: str, was: dict[str, Any], note: str) -> dict[str, Any]:
+    """What the manifest says of a file; what it ``was`` said of one that is what it was."""
+    data = path.read_bytes()
+    digest = hashlib.sha256(data).hexdigest()
+    if was.get("sha256") == digest:
+        return was
     return {
-        "sha256": hashlib.sha256(data).hexdigest(),
+        "sha256": digest,
         "bytes": len(data),
         "licence": LICENCE,
         "data": DATA,
         "stages": STAGES[part],
-        "validation": _figures(source),
+        "validation": _figures(path),
         "note": note,
     }
 

@@ -101,8 +101,6 @@ class RendererStage(Stage):
         with self.autocast():
             seen = self._seen(out, real)
             half = self.lpips(_half(out), _half(real)).float().mean()
-        if len(still["key"]):
-            still = self.pictures["stills"].shown(still)
         key = self._restored(restored, x["true_key"], still)
         loss = 2 * pixel + 0.5 * change + seen + 0.5 * half + key
         figures = {"pixel": pixel.item(), "lpips": seen.item(), "key": key.item()}
@@ -123,6 +121,7 @@ class RendererStage(Stage):
     def _restored(self, restored: Tensor, true: Tensor, still: dict[str, Tensor]) -> Tensor:
         """Loss of restored key frames, those of stills among them."""
         if len(still["key"]):
+            still = self.pictures["stills"].shown(still)
             renderer = self.nets["renderer"]
             assert isinstance(renderer, Renderer)
             with self.autocast():
