@@ -16,6 +16,7 @@ from avcc.quantise.scalar import STEPS
 from avcc.render.face import Renderer
 from avcc.render.warp import part_maps
 from avcc.training.export import grown
+from avcc.training.landmarks import Landmarks
 from avcc.training.loop import Options, Stage
 from avcc.training.pairs import EDGE, TARGETS, Pairs, Pictures, Sent, Stills
 
@@ -41,7 +42,7 @@ class PictureJudge(nn.Module):
 
 
 class RendererStage(Stage):
-    """Perceptual, pixel and restoration losses; the judge joins for the second half."""
+    """Perceptual, pixel, mesh and restoration losses; the judge joins for the second half."""
 
     name = "renderer"
     batch = 2
@@ -60,6 +61,7 @@ class RendererStage(Stage):
         self.optims["renderer"] = self.adam(self.nets["renderer"], 5e-4)
         self.optims["judge"] = self.adam(self.nets["judge"], 2e-4, betas=(0.5, 0.98))
         self.lpips = Lpips(options.perceptual).to(options.device).eval().requires_grad_(False)
+        self.landmarks = Landmarks().to(options.device)
         self.train = Pairs(options.cache, "train", bank, shape, options.tier)
         self.held = Pairs(options.cache, "val", bank, shape, "PW")
         self.stills = Stills(options.cache, options.tier)
@@ -101,9 +103,12 @@ class RendererStage(Stage):
         with self.autocast():
             seen = self._seen(out, real)
             half = self.lpips(_half(out), _half(real)).float().mean()
+        # every second picture, for it takes as long as the other losses together
+        mesh = self.landmarks.distance(out[::2], real[::2], x["mesh"][::2])
         key = self._restored(restored, x["true_key"], still)
-        loss = 2 * pixel + 0.5 * change + seen + 0.5 * half + key
-        figures = {"pixel": pixel.item(), "lpips": seen.item(), "key": key.item()}
+        loss = 2 * pixel + 0.5 * change + seen + 0.5 * half + 3 * mesh + key
+        figures = {"pixel": pixel.item(), "lpips": seen.item()}
+        figures |= {"mesh": mesh.item(), "key": key.item()}
         if i >= self.judged:
             loss = loss + self._judge(out, real, figures)
         self.optims["renderer"].zero_grad(set_to_none=True)
