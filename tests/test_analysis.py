@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import faces
 import numpy as np
 import pytest
@@ -276,6 +278,14 @@ def test_key_frames_fit_their_budgets(capfd: pytest.CaptureFixture[str]) -> None
     assert identity.fitting_picture(picture, 40) is None
     assert len(identity.smallest_picture(picture)) <= sizes[0]
     assert capfd.readouterr() == ("", "")  # the encoder's chatter is nobody's business
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="only Linux has such priorities")
+def test_coding_a_key_frame_leaves_the_priority_alone() -> None:
+    """SVT-AV1 would make root's process a realtime one."""
+    before = os.sched_getscheduler(0)
+    identity.coded_picture(faces.picture(), 64, 63, preset=8)
+    assert os.sched_getscheduler(0) == before
 
 
 def test_what_is_no_picture_is_refused() -> None:

@@ -78,5 +78,5 @@ def test_gradient_lies_on_the_face(network: Landmarks) -> None:
 
 def test_what_is_not_known_is_refused() -> None:
     folder = Path(mediapipe.__file__).parent / "modules"
-    with pytest.raises(ValueError, match="the operator [A-Z_]+ isn't known here"):
+    with pytest.raises(ValueError, match=r"the operator [A-Z_]+ isn't known here"):
         Graph(folder / "selfie_segmentation" / "selfie_segmentation.tflite")
