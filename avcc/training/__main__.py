@@ -193,6 +193,7 @@ def round(
 @click.option("--seed", default=0)
 @click.option("--perceptual", type=click.Path(path_type=Path), help="Folder of LPIPS weights.")
 @click.option("--judge-from", default=3000, help="Step at which discriminators join.")
+@click.option("--rate", default=1.0, help="Of the stage's learning rates; less for a later round.")
 @click.option("--hours", default=0.0, help="Of voice to turn into tokens; 0: all.")
 @click.option("--start", type=click.Path(path_type=Path), help="Weights of an earlier round.")
 @click.option("--workers", default=0, help="Processes that make batches; 0: none beside this one.")

@@ -37,6 +37,7 @@ class Options:
     dry: bool = False  # a few steps and a validation, to rehearse a round
     perceptual: Path | None = None
     judge_from: int = 3000
+    rate: float = 1.0  # of the stage's learning rates
     hours: float = 0  # of voice that is turned into tokens, 0: all
     start: Path | None = None  # weights to begin with, where there is no checkpoint
     workers: int = 0  # processes that make batches, 0: the training one
@@ -111,6 +112,7 @@ class Stage:
 
     def adam(self, net: nn.Module, rate: float, **kw: Any) -> torch.optim.Optimizer:
         """AdamW whose rate the loop warms up and lets fall along a half cosine."""
+        rate *= self.o.rate
         chosen: dict[str, Any] = {"betas": (0.9, 0.98), "weight_decay": 0.01} | kw
         optim = torch.optim.AdamW(net.parameters(), lr=rate, **chosen)
         for group in optim.param_groups:
