@@ -24,7 +24,7 @@ _TEMPORAL_DELIMITER = b"\x12\x00"
 def coded_picture(picture: np.ndarray, side: int, crf: int, preset: int = 0) -> bytes:
     """Picture uint8 (256, 256, 3) coded at ``side`` x ``side``: OBUs without temporal delimiter."""
     os.environ.setdefault("SVT_LOG", "1")  # errors only; read when the encoder starts
-    with _same_priority():
+    with same_priority():
         return _coded(picture, side, crf, preset)
 
 
@@ -45,7 +45,7 @@ def _coded(picture: np.ndarray, side: int, crf: int, preset: int) -> bytes:
 
 
 @contextmanager
-def _same_priority() -> Iterator[None]:
+def same_priority() -> Iterator[None]:
     """SVT-AV1, run by root, makes the thread that calls it a realtime one, and leaves it so: then
     nothing else on that core gets its turn."""
     if not hasattr(os, "sched_setscheduler"):
