@@ -168,9 +168,10 @@ def decode(voice: Voice, source: str, steps: int | None, seed: int | None,
     check_target(output, source, force)
 
     from avcc.codec import Codec
+    from avcc.container.limits import BYTES_MOST
     from avcc.media.write import write
 
-    data = read_bytes(source)
+    data = read_bytes(source, BYTES_MOST)
     clip = Codec(device).decode(
         data, steps=steps, seed=seed, progress=voice.progress, warn=voice.say
     )
@@ -188,13 +189,14 @@ def decode(voice: Voice, source: str, steps: int | None, seed: int | None,
 def info(source: str, as_json: bool) -> None:
     """What is inside FILE (.avc; - is standard input), and how its bits are spent."""
     check_source(source)
-    data = read_bytes(source)
 
     from avcc.container.describe import info as facts_of
     from avcc.container.describe import lines
+    from avcc.container.limits import BYTES_MOST
     from avcc.container.read import read
     from avcc.weights import codebook
 
+    data = read_bytes(source, BYTES_MOST)
     try:
         book = codebook(read(data).head.model)
     except ModelError:  # a file of another model can be described all the same

@@ -20,6 +20,7 @@ from avcc.analysis.look import look
 from avcc.analysis.motion import banks
 from avcc.analysis.speech import Ear
 from avcc.container import read as container
+from avcc.container.limits import DECODER, Limits
 from avcc.container.write import write as written
 from avcc.device import device_named
 from avcc.diffusion.avdiff import AVDiff
@@ -39,6 +40,7 @@ from avcc.render.speak import Speaker
 from avcc.render.voice import Vocoder
 from avcc.stages import (
     FRAME_RATE,
+    SAMPLES_PER_FRAME,
     SEGMENT_FRAMES,
     Clip,
     Features,
@@ -193,6 +195,7 @@ class Codec:
         *,
         steps: int | None = None,
         seed: int | None = None,
+        max_duration: float = DECODER.seconds,
         progress: Progress | None = None,
         warn: Warn | None = None,
     ) -> Clip:
@@ -201,7 +204,7 @@ class Codec:
         ``steps``: of the diffusion; ``seed``: other noise than the file's own. What was damaged is
         concealed, and ``warn`` hears of it. Raises ``FormatError``, ``ModelError``.
         """
-        stream = container.read(data)
+        stream = container.read(data, Limits(max_duration))
         symbols = coder.decode(stream, weights.codebook(stream.head.model))
         for sentence in coder.damage(stream, symbols):
             if warn:
@@ -212,7 +215,8 @@ class Codec:
         told = partial(progress, "denoising") if progress else None
         latents = nets.denoised(features, symbols, steps or DEFAULT_STEPS, noise, told)
         frames = nets.drawn(features, latents)
-        audio = nets.spoken(features, symbols.head.samples, latents)
+        samples = min(symbols.head.samples, symbols.head.frames * SAMPLES_PER_FRAME)
+        audio = nets.spoken(features, samples, latents)
         return Clip(frames, symbols.head.frames, audio, symbols.head.crop)
 
 
