@@ -1,6 +1,6 @@
-"""``python -m tests.fuzz --count 20000 --seed 1``: files that no encoder made, through the decoder.
+"""``python -m tests.fuzz --count 20000 --seed 1``: files that no encoder made, decoded.
 
-Case n of a seed is always the same file, so a case that fails can be looked at again (``--only n``).
+Case n of a seed is always the same file, so one that fails can be looked at again (``--only n``).
 Every outcome must be a clip or an ``AvccError``; memory is limited while cases run, so what takes
 more than its file can justify fails too.
 """
