@@ -1,4 +1,4 @@
-"""The command line: ``encode``, ``decode``, ``info``. Heavy imports stand inside the commands."""
+"""The command line: ``encode``, ``decode``, ``info``, ``doctor``. Heavy imports stand inside."""
 
 from __future__ import annotations
 
@@ -217,6 +217,22 @@ def info(source: str, as_json: bool) -> None:
     facts = facts_of(data, book)
     told = json.dumps(facts, indent=2, ensure_ascii=False) if as_json else "\n".join(lines(facts))
     click.echo(told)
+
+
+@cli.command()
+@click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True)
+@_verbose
+def doctor(device: str) -> None:
+    """Look whether all is here that avcc needs, and decode a made-up clip of two seconds."""
+    from avcc.doctor import findings
+
+    found = []
+    for finding in findings(device):
+        click.echo(str(finding))
+        found.append(finding)
+    ill = [finding.name for finding in found if not finding.well]
+    if ill:
+        raise AvccError(f"{len(ill)} of {len(found)} checks failed: {', '.join(ill)}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

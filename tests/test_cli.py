@@ -132,7 +132,7 @@ def test_help_begins_with_the_everyday_lines(capsys: pytest.CaptureFixture[str])
         assert f"\n  {code} " in text
 
 
-@pytest.mark.parametrize("command", ["encode", "decode", "info"])
+@pytest.mark.parametrize("command", ["encode", "decode", "info", "doctor"])
 def test_each_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([command, "--help"]) == cli.OK
     assert capsys.readouterr().out.startswith(f"Usage: avcc {command}")
@@ -321,6 +321,17 @@ def test_stdout_carries_data_only(
     sys.stdout.flush()
     assert capfdbinary.readouterr().out == CODED
     assert os.listdir(clip.parent) == ["talk.mp4"]
+
+
+def test_completion(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    for words, found in (("avcc de", ["decode"]), ("avcc decode --raw-v", ["--raw-video"])):
+        monkeypatch.setenv("_AVCC_COMPLETE", "bash_complete")
+        monkeypatch.setenv("COMP_WORDS", words)
+        monkeypatch.setenv("COMP_CWORD", str(words.count(" ")))
+        with pytest.raises(SystemExit) as ended:
+            main([])
+        assert ended.value.code == 0
+        assert capsys.readouterr().out.split() == [f"plain,{name}" for name in found]
 
 
 def test_as_a_program() -> None:
