@@ -43,6 +43,7 @@ def encode(
     sample_rate: int = 16_000,
     fps: float = 25,
     seed: int = 0,
+    max_duration: float = 7200,
     device: str = "auto",
 ) -> bytes:
     """A video of a person talking -> the bytes of an ``.avc`` file.
@@ -50,6 +51,7 @@ def encode(
     ``source``: a path, a binary stream, a ``Clip``, or uint8 frames (N, H, W, 3) at ``fps``, then
     with ``audio`` float (samples,) in -1..1 at ``sample_rate``. ``bitrate``: bits a second, a
     ceiling on the whole file over the clip's duration. ``seed``: 0 to 65535, of the noise.
+    ``max_duration``: seconds; a longer file or stream is refused, because memory grows with it.
 
     Raises ``MediaError`` (no face, can't be read), ``RateError`` (out of reach for this clip),
     ``ModelError`` (weights).
@@ -60,21 +62,32 @@ def encode(
     if isinstance(source, Clip):
         clip = source
     elif isinstance(source, (str, Path)) or hasattr(source, "read"):
-        clip = read(source)  # type: ignore[arg-type]
+        clip = read(source, max_duration=max_duration)  # type: ignore[arg-type]
     else:
         clip = from_arrays(source, audio, sample_rate, fps)
     return _codec(device).encode(clip, bitrate, seed=seed)
 
 
 def decode(
-    data: bytes, *, steps: int | None = None, seed: int | None = None, device: str = "auto"
+    data: bytes,
+    *,
+    steps: int | None = None,
+    seed: int | None = None,
+    start: float = 0.0,
+    duration: float | None = None,
+    max_duration: float = 7200,
+    device: str = "auto",
 ) -> Clip:
     """The bytes of an ``.avc`` file -> a ``Clip``, whose frames are drawn as they are iterated.
 
     ``steps``: of the diffusion, more is slower. ``seed``: other noise than the file's own.
-    Segments that were damaged are concealed. Raises ``FormatError``, ``ModelError``.
+    ``start``, ``duration``: seconds, of a part; nothing else is decoded. ``max_duration``: seconds;
+    a longer file is refused, because memory grows with what it declares. Segments that were damaged
+    are concealed. Raises ``FormatError``, ``ModelError``, ``AvccError`` (no such part).
     """
-    return _codec(device).decode(data, steps=steps, seed=seed)
+    return _codec(device).decode(
+        data, steps=steps, seed=seed, start=start, duration=duration, max_duration=max_duration
+    )
 
 
 def info(data: bytes) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The command line: ``encode``, ``decode``, ``info``. Heavy imports stand inside the commands."""
+"""The command line: ``encode``, ``decode``, ``info``, ``doctor``. Heavy imports stand inside."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from typing import Any
 import click
 
 from avcc.errors import AvccError, ModelError
+from avcc.options import longest, outputs, part, raw
 from avcc.terminal import Voice, check_source, check_target, read_bytes
 
 DEVICES = ["auto", "cpu", "cuda", "mps"]
@@ -122,8 +123,9 @@ def _common(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("-b", "--bitrate", type=_Rate(), default="2kbps", show_default=True,
               help="Ceiling for the whole file: 2kbps, 2k, 2000, 800bps, 0.002M.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(0, 65535), default=0, help="Of the decoder's noise.")
+@longest
 @_common
-def encode(voice: Voice, source: str, bitrate: float, seed: int,
+def encode(voice: Voice, source: str, bitrate: float, seed: int, max_duration: float,
            output: str | None, force: bool, device: str) -> None:  # fmt: skip
     """CLIP (a video of a person talking; - is standard input) becomes a small .avc file.
 
@@ -138,7 +140,8 @@ def encode(voice: Voice, source: str, bitrate: float, seed: int,
     from avcc.media.safe import temporary
 
     media = sys.stdin.buffer if source == "-" else source
-    clip = read(media, warn=voice.say, progress=partial(voice.progress, "reading"))
+    reading = partial(voice.progress, "reading")
+    clip = read(media, max_duration=max_duration, warn=voice.say, progress=reading)
     data = Codec(device).encode(clip, bitrate, seed=seed, progress=voice.progress, warn=voice.say)
     if output == "-":
         voice.clear()
@@ -156,29 +159,40 @@ def encode(voice: Voice, source: str, bitrate: float, seed: int,
 @click.argument("source", metavar="FILE")
 @click.option("--steps", type=click.IntRange(1, 1000), help="Of the diffusion; more is slower.")
 @click.option("--seed", type=click.IntRange(0, 65535), help="Other noise than the file's own.")
+@raw
+@part
+@longest
 @_common
 def decode(voice: Voice, source: str, steps: int | None, seed: int | None,
+           raw_video: str | None, raw_audio: str | None,
+           start: float, duration: float | None, max_duration: float,
            output: str | None, force: bool, device: str) -> None:  # fmt: skip
     """FILE (.avc; - is standard input) becomes a video with sound.
 
     Without -o, talk.avc becomes talk.decoded.mp4 beside it.
     """
-    output = output or ("-" if source == "-" else str(Path(source).with_suffix(".decoded.mp4")))
+    usual = "-" if source == "-" else str(Path(source).with_suffix(".decoded.mp4"))
+    wanted = outputs(output, raw_video, raw_audio, usual)
     check_source(source)
-    check_target(output, source, force)
+    for name, _ in wanted:
+        check_target(name, source, force)
 
     from avcc.codec import Codec
+    from avcc.container.limits import BYTES_MOST
     from avcc.media.write import write
 
-    data = read_bytes(source)
+    data = read_bytes(source, BYTES_MOST)
     clip = Codec(device).decode(
-        data, steps=steps, seed=seed, progress=voice.progress, warn=voice.say
-    )
-    target = sys.stdout.buffer if output == "-" else output
+        data, steps=steps, seed=seed,
+        start=start, duration=duration, max_duration=max_duration,
+        progress=voice.progress, warn=voice.say,
+    )  # fmt: skip
     title = None if source == "-" else Path(source).stem
     drawn = partial(voice.progress, "rendering")
-    write(target, clip, title=title, progress=drawn, overwrite=force)
-    voice.say(f"{output}: {float(clip.duration):.2f} s, synthetic picture and sound")
+    for name, ending in wanted:
+        target = sys.stdout.buffer if name == "-" else name
+        write(target, clip, ending=ending, title=title, progress=drawn, overwrite=force)
+        voice.say(f"{name}: {float(clip.duration):.2f} s, synthetic picture and sound")
 
 
 @cli.command()
@@ -188,13 +202,14 @@ def decode(voice: Voice, source: str, steps: int | None, seed: int | None,
 def info(source: str, as_json: bool) -> None:
     """What is inside FILE (.avc; - is standard input), and how its bits are spent."""
     check_source(source)
-    data = read_bytes(source)
 
     from avcc.container.describe import info as facts_of
     from avcc.container.describe import lines
+    from avcc.container.limits import BYTES_MOST
     from avcc.container.read import read
     from avcc.weights import codebook
 
+    data = read_bytes(source, BYTES_MOST)
     try:
         book = codebook(read(data).head.model)
     except ModelError:  # a file of another model can be described all the same
@@ -202,6 +217,22 @@ def info(source: str, as_json: bool) -> None:
     facts = facts_of(data, book)
     told = json.dumps(facts, indent=2, ensure_ascii=False) if as_json else "\n".join(lines(facts))
     click.echo(told)
+
+
+@cli.command()
+@click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True)
+@_verbose
+def doctor(device: str) -> None:
+    """Look whether all is here that avcc needs, and decode a made-up clip of two seconds."""
+    from avcc.doctor import findings
+
+    found = []
+    for finding in findings(device):
+        click.echo(str(finding))
+        found.append(finding)
+    ill = [finding.name for finding in found if not finding.well]
+    if ill:
+        raise AvccError(f"{len(ill)} of {len(found)} checks failed: {', '.join(ill)}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

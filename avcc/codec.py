@@ -20,6 +20,7 @@ from avcc.analysis.look import look
 from avcc.analysis.motion import banks
 from avcc.analysis.speech import Ear
 from avcc.container import read as container
+from avcc.container.limits import DECODER, Limits
 from avcc.container.write import write as written
 from avcc.device import device_named
 from avcc.diffusion.avdiff import AVDiff
@@ -37,6 +38,7 @@ from avcc.render.draw import Rendering
 from avcc.render.face import Renderer
 from avcc.render.speak import Speaker
 from avcc.render.voice import Vocoder
+from avcc.span import Span, span
 from avcc.stages import (
     FRAME_RATE,
     SEGMENT_FRAMES,
@@ -139,13 +141,7 @@ class Codec:
             f" {rate} bit/s or more"
         )
 
-    def _costs(
-        self,
-        features: Features,
-        tokens: Tokens,
-        head: Head,
-        away: np.ndarray,
-    ) -> Costs:
+    def _costs(self, features: Features, tokens: Tokens, head: Head, away: np.ndarray) -> Costs:
         """What every motion and every voice would cost, from all segments or a sample of them."""
         quantiser, book = self._encoder.quantiser, self._encoder.book
         sound = head.samples > 0
@@ -193,15 +189,20 @@ class Codec:
         *,
         steps: int | None = None,
         seed: int | None = None,
+        start: float = 0.0,
+        duration: float | None = None,
+        max_duration: float = DECODER.seconds,
         progress: Progress | None = None,
         warn: Warn | None = None,
     ) -> Clip:
         """The bytes of an ``.avc`` file -> a ``Clip`` whose frames are drawn as they are iterated.
 
-        ``steps``: of the diffusion; ``seed``: other noise than the file's own. What was damaged is
-        concealed, and ``warn`` hears of it. Raises ``FormatError``, ``ModelError``.
+        What the options mean: ``avcc.decode``. What was damaged is concealed, and ``warn`` hears
+        of it. Raises ``FormatError``, ``ModelError``, ``AvccError`` where there is no such part.
         """
-        stream = container.read(data)
+        stream = container.read(data, Limits(max_duration))
+        part = span(stream, start, duration)
+        stream = part.of(stream)
         symbols = coder.decode(stream, weights.codebook(stream.head.model))
         for sentence in coder.damage(stream, symbols):
             if warn:
@@ -210,10 +211,10 @@ class Codec:
         features = nets.dequantised(symbols)
         noise = symbols.head.seed if seed is None else seed
         told = partial(progress, "denoising") if progress else None
-        latents = nets.denoised(features, symbols, steps or DEFAULT_STEPS, noise, told)
-        frames = nets.drawn(features, latents)
-        audio = nets.spoken(features, symbols.head.samples, latents)
-        return Clip(frames, symbols.head.frames, audio, symbols.head.crop)
+        latents = nets.denoised(features, symbols, part, steps or DEFAULT_STEPS, noise, told)
+        frames = nets.drawn(features, latents, part)
+        audio = nets.spoken(features, part.samples(symbols.head.samples), latents, part.first)
+        return Clip(frames, part.count, audio, symbols.head.crop)
 
 
 class _Encoder:
@@ -255,6 +256,7 @@ class _Decoder:
         self,
         features: Features,
         symbols: Symbols,
+        part: Span,
         steps: int,
         seed: int,
         progress: Callable[[float], None] | None,
@@ -271,21 +273,26 @@ class _Decoder:
             sound=symbols.head.samples > 0,
             device=self.device,
         )
-        mel, motion = sample(self.avdiff, condition, symbols.head.frames, seed, steps, progress)
+        count = symbols.head.frames
+        mel, motion = sample(self.avdiff, condition, count, seed, steps, progress, part.windows)
         return condition.latents(mel, motion)
 
-    def drawn(self, features: Features, latents: Latents) -> Rendering:
+    def drawn(self, features: Features, latents: Latents, part: Span) -> Rendering:
         first, *others = features.keys
         meshes = partial(self.bank.meshes, key=first.mesh)
         # A later key frame fits the frame that it is, whatever motion made of its mesh.
         moved = meshes(latents.motion[[key.frame for key in others]])
         keys = [first, *(replace(k, mesh=m) for k, m in zip(others, moved, strict=True))]
-        return Rendering(self.renderer, keys, latents.motion, meshes, self.device, features.cuts)
+        motion, ends = latents.motion, (part.first, part.last)
+        return Rendering(self.renderer, keys, motion, meshes, self.device, features.cuts, ends)
 
-    def spoken(self, features: Features, samples: int, latents: Latents) -> np.ndarray | None:
+    def spoken(
+        self, features: Features, samples: int, latents: Latents, first: int
+    ) -> np.ndarray | None:
         if not samples or latents.mel is None:
             return None
-        return self.speaker(latents.mel, features.silent, float(features.voice[-1]), samples)
+        level = float(features.voice[-1])
+        return self.speaker(latents.mel, features.silent, level, samples, first)
 
 
 _encoder = lru_cache(maxsize=2)(_Encoder)

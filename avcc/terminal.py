@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from pathlib import Path
+from typing import BinaryIO
 
 import click
 
@@ -47,9 +47,20 @@ class Voice:
             self._shown = ""
 
 
-def read_bytes(name: str) -> bytes:
-    """What a file holds, or standard input where the name is ``-``."""
-    return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+def read_bytes(name: str, most: int) -> bytes:
+    """What a file holds, or standard input where the name is ``-``: at most ``most`` bytes and a
+    few more, by which whoever reads them knows that it is too long."""
+    if name == "-":
+        return _start(sys.stdin.buffer, most)
+    with open(name, "rb") as file:
+        return _start(file, most)
+
+
+def _start(file: BinaryIO, most: int) -> bytes:
+    out = bytearray()
+    while len(out) <= most and (part := file.read(1 << 20)):  # at once would reserve it all
+        out += part
+    return bytes(out)
 
 
 def check_source(name: str) -> None:

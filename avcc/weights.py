@@ -56,6 +56,11 @@ def default() -> bytes:
     return bytes.fromhex(_manifest(folder())["default"])
 
 
+def models() -> list[bytes]:
+    """The ids of all models that the manifest names."""
+    return [bytes.fromhex(model) for model in _manifest(folder())["models"]]
+
+
 def path_of(model: bytes, part: str) -> Path:
     """The file of one part of a model. Raises ``ModelError`` that names what is missing."""
     place = folder()

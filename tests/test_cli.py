@@ -17,6 +17,7 @@ import pytest
 from avcc import cli
 from avcc.cli import main, parse_rate
 from avcc.errors import FormatError, MediaError
+from avcc.options import parse_time
 from avcc.stages import Clip
 
 ROOT = Path(__file__).parent.parent
@@ -61,17 +62,21 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
             warn("something is odd")
             return CODED
 
-        def decode(self, data: bytes, *, steps, seed, progress, warn) -> Clip:
+        def decode(self, data: bytes, *, steps, seed, progress, warn, **other) -> Clip:
             asked.append(("decode", data, steps, seed))
+            asked.append(("part", other))
             return picture
 
-    def read(source: object, *, warn: object, progress: Callable[[float], None]) -> Clip:
+    def read(
+        source: object, *, max_duration: float, warn: object, progress: Callable[[float], None]
+    ) -> Clip:
         asked.append(("read", source))
+        asked.append(("longest", max_duration))
         progress(1.0)
         return picture
 
-    def write(target, clip, *, title, progress, overwrite) -> None:
-        asked.append(("write", title))
+    def write(target, clip, *, ending, title, progress, overwrite) -> None:
+        asked.append(("write", title) if ending is None else ("write", title, ending))
         if isinstance(target, str):
             Path(target).write_bytes(b"a video")
         else:
@@ -127,7 +132,7 @@ def test_help_begins_with_the_everyday_lines(capsys: pytest.CaptureFixture[str])
         assert f"\n  {code} " in text
 
 
-@pytest.mark.parametrize("command", ["encode", "decode", "info"])
+@pytest.mark.parametrize("command", ["encode", "decode", "info", "doctor"])
 def test_each_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([command, "--help"]) == cli.OK
     assert capsys.readouterr().out.startswith(f"Usage: avcc {command}")
@@ -157,9 +162,54 @@ def test_options_reach_the_codec(clip: Path, asked: list[tuple[object, ...]]) ->
         main(["encode", "--device", "cpu", "--seed", "7", "-b", "0.004M", str(clip), "-o", out])
         == 0
     )
-    assert asked[1:] == [("device", "cpu"), ("encode", 4000.0, 7)]
+    assert asked[1:] == [("longest", 7200), ("device", "cpu"), ("encode", 4000.0, 7)]
     assert main(["decode", out, "--steps", "9", "--seed", "3", "-o", out + ".mp4"]) == 0
-    assert asked[4] == ("decode", CODED, 9, 3)
+    assert asked[5] == ("decode", CODED, 9, 3)
+
+
+def test_times_reach_the_codec(stream: Path, asked: list[tuple[object, ...]]) -> None:
+    assert main(["decode", str(stream)]) == cli.OK
+    assert asked[-2] == ("part", {"start": 0, "duration": None, "max_duration": 7200})
+    line = ["--start", "1:02.5", "--duration", "20s", "--max-duration", "10:00:00", "-f"]
+    assert main(["decode", *line, str(stream)]) == cli.OK
+    assert asked[-2] == ("part", {"start": 62.5, "duration": 20, "max_duration": 36_000})
+
+
+def test_raw_outputs(
+    stream: Path, asked: list[tuple[object, ...]], capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    voice = stream.with_name("voice.wav")
+    both = ["decode", str(stream), "--raw-video", "-", "--raw-audio", str(voice)]
+    assert main(both) == cli.OK
+    sys.stdout.flush()
+    assert capfdbinary.readouterr().out == voice.read_bytes() == b"a video"
+    assert asked[-2:] == [("write", "talk", ".wav"), ("write", "talk", ".y4m")]
+    assert sorted(os.listdir(stream.parent)) == ["talk.avc", "voice.wav"], "no MP4 beside them"
+    done = len(asked)
+    assert main(both) == cli.FAILED, "voice.wav is there already"
+    for line in (["-o", "x.mp4"], ["--raw-audio", "same"], ["--raw-audio", "-", "-o", "-"]):
+        assert main(["decode", str(stream), "--raw-video", "same", *line]) == cli.USAGE
+    assert len(asked) == done
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90", 90), ("2.5", 2.5), ("90s", 90), ("1:30", 90), ("1:02:03.5", 3723.5), ("0:05", 5)],
+)
+def test_times(text: str, seconds: float) -> None:
+    assert parse_time(text) == seconds
+
+
+@pytest.mark.parametrize(
+    "text", ["", "-1", "1:60", "1:2:3:4", "nan", "inf", "1e3", "ten", "60:00:"]
+)
+def test_what_is_no_time(
+    text: str, stream: Path, capsys: pytest.CaptureFixture[str], asked: list[tuple[object, ...]]
+) -> None:
+    assert main(["decode", str(stream), f"--start={text}"]) == cli.USAGE
+    assert "isn't a time" in capsys.readouterr().err
+    assert main(["decode", str(stream), "--duration=0"]) == cli.USAGE
+    assert asked == []
 
 
 def test_quiet_says_nothing(
@@ -271,6 +321,17 @@ def test_stdout_carries_data_only(
     sys.stdout.flush()
     assert capfdbinary.readouterr().out == CODED
     assert os.listdir(clip.parent) == ["talk.mp4"]
+
+
+def test_completion(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    for words, found in (("avcc de", ["decode"]), ("avcc decode --raw-v", ["--raw-video"])):
+        monkeypatch.setenv("_AVCC_COMPLETE", "bash_complete")
+        monkeypatch.setenv("COMP_WORDS", words)
+        monkeypatch.setenv("COMP_CWORD", str(words.count(" ")))
+        with pytest.raises(SystemExit) as ended:
+            main([])
+        assert ended.value.code == 0
+        assert capsys.readouterr().out.split() == [f"plain,{name}" for name in found]
 
 
 def test_as_a_program() -> None:

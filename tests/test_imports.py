@@ -17,8 +17,9 @@ NAMES = [str(path.relative_to(PACKAGE)) for path in FILES]
 STAGES = {"media", "analysis", "quantise", "entropy", "container", "diffusion", "render"}
 # Vocabulary that several stages speak: no journey leads through these modules.
 SHARED = {"avcc.entropy.tables", "avcc.media.mesh", "avcc.analysis.mel"}
-# The journeys, and their ends: the command line, the public names, and what tells where bits went.
-MAY_KNOW_STAGES = {"codec.py", "cli.py", "__init__.py", "container/describe.py"}
+# The journeys, and their ends: the command line, the public names, what tells where bits went, and
+# what looks whether all of it works.
+MAY_KNOW_STAGES = {"codec.py", "cli.py", "__init__.py", "container/describe.py", "doctor.py"}
 MOST_LINES = 300
 LIGHT = {"avcc", "click", "av", "numpy"} | set(sys.stdlib_module_names)
 

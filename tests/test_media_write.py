@@ -85,6 +85,52 @@ def test_the_same_clip_gives_the_same_bytes(tmp_path: Path, clip: Clip, ending: 
     assert paths[0].read_bytes() == paths[1].read_bytes()
 
 
+@pytest.mark.parametrize("piped", [False, True])
+def test_uncompressed_pictures(tmp_path: Path, clip: Clip, piped: bool) -> None:
+    path = tmp_path / "talk.y4m"
+    if piped:
+        pipe = Pipe()
+        write(pipe, clip, ending=".y4m")  # type: ignore[arg-type]
+        path.write_bytes(pipe.data)
+    else:
+        write(path, clip)
+    assert path.read_bytes().startswith(b"YUV4MPEG2 W256 H256 F25:1 ")
+    back = read(io.BytesIO(path.read_bytes()) if piped else path)
+    assert back.count == COUNT and back.audio is None
+    with av.open(str(path)) as box:
+        shown = next(box.decode(video=0)).to_ndarray(format="rgb24").astype(float)
+    first = next(iter(clip.frames))
+    assert np.abs(shown.mean((0, 1)) - first.mean((0, 1))).max() < 1, "the colours that all expect"
+    assert np.abs(shown - first).mean() < 4
+
+
+@pytest.mark.parametrize("piped", [False, True])
+def test_uncompressed_sound(tmp_path: Path, clip: Clip, piped: bool) -> None:
+    path = tmp_path / "talk.wav"
+
+    def untouched() -> Iterator[np.ndarray]:
+        raise AssertionError("no picture is needed for the sound")
+        yield
+
+    only = Clip(untouched(), COUNT, clip.audio)
+    if piped:
+        pipe = Pipe()
+        write(pipe, only, ending=".wav")  # type: ignore[arg-type]
+        path.write_bytes(pipe.data)
+    else:
+        write(path, only)
+        with av.open(str(path)) as box:
+            assert "Synthetic" in box.metadata["comment"]
+    assert clip.audio is not None
+    with av.open(str(path)) as box:
+        assert box.streams.audio[0].rate == SAMPLE_RATE
+        heard = np.concatenate([f.to_ndarray().ravel() for f in box.decode(audio=0)]) / 2**15
+    np.testing.assert_allclose(heard, clip.audio[: COUNT * 640], atol=2**-14)
+    with pytest.raises(MediaError, match="no sound"):
+        write(tmp_path / "none.wav", Clip(clip.frames, COUNT, None))
+    assert os.listdir(tmp_path) == ["talk.wav"]
+
+
 def test_no_sound_and_too_much_of_it(tmp_path: Path, clip: Clip) -> None:
     path = tmp_path / "talk.mp4"
     write(path, Clip(clip.frames, COUNT, None))
@@ -103,6 +149,7 @@ def test_no_sound_and_too_much_of_it(tmp_path: Path, clip: Clip) -> None:
 def test_frames_beyond_the_count_are_left_out(tmp_path: Path, clip: Clip) -> None:
     write(tmp_path / "talk.mkv", Clip(clip.frames, 10, None))
     assert read(tmp_path / "talk.mkv").count == 10
+    assert read(io.BytesIO((tmp_path / "talk.mkv").read_bytes())).count == 10, "piped in"
 
 
 class Pipe(io.RawIOBase):

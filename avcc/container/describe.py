@@ -6,6 +6,7 @@ from typing import Any
 
 from avcc.container import layout
 from avcc.container.layout import Chunk
+from avcc.container.limits import TOLD_MOST
 from avcc.container.read import chunks, read, version
 from avcc.entropy.tables import Codebook
 from avcc.errors import FormatError
@@ -146,5 +147,6 @@ def _split(stream: Stream, book: Codebook | None) -> tuple[float | None, str, li
 def _comments(found: list[Chunk | str]) -> list[str]:
     """Texts that the file carries, made safe to print."""
     texts = [c.payload for c in found if isinstance(c, Chunk) and c.type == layout.TEXT]
-    decoded = (text.decode("utf-8", "replace") for text in texts)
+    texts = texts[:TOLD_MOST]
+    decoded = (text[:4000].decode("utf-8", "replace") for text in texts)
     return ["".join(ch if ch.isprintable() else " " for ch in text)[:1000] for text in decoded]

@@ -13,6 +13,7 @@ from zlib import crc32
 
 from avcc.container import layout
 from avcc.container.layout import Chunk, Cursor, parse_chunk
+from avcc.container.limits import ALL, BYTES_MOST, CHUNKS_MOST, Limits, few
 from avcc.errors import FormatError
 from avcc.stages import Stream
 
@@ -38,9 +39,15 @@ def version(data: bytes) -> tuple[int, int]:
 
 
 def chunks(data: bytes) -> Iterator[Chunk | str]:
-    """All sound chunks in order, and between them a sentence for each stretch that isn't."""
-    at, budget = layout.START, SEARCH_MOST
+    """All sound chunks in order, and between them a sentence for each stretch that isn't.
+
+    ``FormatError`` behind ``CHUNKS_MOST`` of them.
+    """
+    at, budget, left = layout.START, SEARCH_MOST, CHUNKS_MOST
     while at < len(data):
+        left -= 1
+        if left < 0:
+            raise FormatError(f"The file has more than {CHUNKS_MOST} chunks.")
         try:
             chunk = parse_chunk(data, at)
         except FormatError:
@@ -53,14 +60,17 @@ def chunks(data: bytes) -> Iterator[Chunk | str]:
         at = chunk.end
 
 
-def read(data: bytes) -> Stream:
+def read(data: bytes, limits: Limits = ALL) -> Stream:
     """The stream, with a sentence in ``damage`` for everything that was lost.
 
     ``FormatError`` if the file can't be used at all: no signature, another major version, a head
     or first identity that is damaged or out of range, a second head, or a chunk that is critical
     and unknown. Segments that are damaged, missing or cut off are ``None``. The first of two
     chunks for the same segment counts; chunks that don't fit the head are left out and reported.
+    So is a file refused that asks for more than ``limits``.
     """
+    if len(data) > BYTES_MOST:
+        raise FormatError(f"The file has more than {BYTES_MOST >> 20} MiB; no .avc file has.")
     _, minor = version(data)
     found = chunks(data)
     first = next(found, "The file ends behind its signature.")
@@ -69,6 +79,7 @@ def read(data: bytes) -> Stream:
     if first.type != layout.HEAD:
         raise FormatError("The file does not begin with a head.")
     head = layout.parse_head(first.flags, first.payload, minor)
+    limits.check(head)
     damage: list[str] = []
     identities: list[tuple[int, int, bytes, bytes]] = []
     segments: dict[int, bytes] = {}
@@ -89,6 +100,8 @@ def read(data: bytes) -> Stream:
                 continue
             if not identities and (damage or segments):
                 break  # the key frame was lost, and this is another one
+            if len(identities) == limits.key_frames:
+                raise FormatError(f"The file has more than {limits.key_frames} key frames.")
             identities.append(one)
         elif chunk.type == layout.SEGMENT:
             try:
@@ -107,7 +120,7 @@ def read(data: bytes) -> Stream:
     if not identities:
         raise FormatError("The key frame is damaged or missing.")
     payloads = tuple(segments.get(n) for n in range(layout.segments(head.frames)))
-    told = tuple(damage + _missing(payloads))
+    told = tuple(few(damage) + few(_missing(payloads)))
     return Stream(head, tuple(identities), payloads, told, cuts or ())
 
 

@@ -39,14 +39,17 @@ class Conditions:
         self._features, self._scale, self._device = features, scale, device
         self._voice = self._tensor(features.voice[:VOICE] * sound)
         self._shape = self._tensor(shape)
+        self._estimator = estimator
         unsent = features.semantic == UNSENT
         self._motion, self._motion_off = between(features.motion / scale, step / scale)
         self._mel_off = np.where(unsent, MEL_UNSENT, mel_off(layers, True))[:, None]
-        self._mel = self._estimated(estimator)
-        # Where nothing was sent the estimator's guess says nothing: the mean of speech is nearer.
-        self._mel[unsent] = 0
+        self._mel = np.zeros((len(unsent), 2 * BANDS), np.float32)
+        self._known: set[int] = set()  # where the windows start that ``_mel`` holds already
 
     def __call__(self, first: int, last: int) -> Condition:
+        for a in range(first // WINDOW * WINDOW, last, WINDOW):
+            if a not in self._known:
+                self._estimate(a)
         w = slice(first, last)
         parts = (self._mel, self._motion, self._mel_off, self._motion_off)
         mel, motion, mel_off, motion_off = (self._tensor(p[w])[None] for p in parts)
@@ -59,15 +62,16 @@ class Conditions:
         return Latents((motion * self._scale).astype(np.float32), frames)
 
     @torch.inference_mode()
-    def _estimated(self, estimator: Estimator) -> np.ndarray:
-        """The deterministic estimate of the whole clip, float32 (N, 160)."""
-        f, parts = self._features, []
-        for a in range(0, len(f.semantic), WINDOW):
-            w = slice(max(0, a - MARGIN), a + WINDOW + MARGIN)
-            token = torch.from_numpy(f.semantic[w]).to(self._device)[None]
-            mel = estimator(token, self._tensor(f.acoustic[w])[None], self._voice[None])
-            parts.append(halve(mel.float())[0, a - w.start :][:WINDOW].cpu().numpy())
-        return np.concatenate(parts)
+    def _estimate(self, a: int) -> None:
+        """Fill in the deterministic estimate of the window that starts at ``a``."""
+        f, w = self._features, slice(max(0, a - MARGIN), a + WINDOW + MARGIN)
+        token = torch.from_numpy(f.semantic[w]).to(self._device)[None]
+        mel = self._estimator(token, self._tensor(f.acoustic[w])[None], self._voice[None])
+        found = halve(mel.float())[0, a - w.start :][:WINDOW].cpu().numpy()
+        # Where nothing was sent the estimator's guess says nothing: the mean of speech is nearer.
+        unsent = f.semantic[a : a + WINDOW] == UNSENT
+        self._mel[a : a + WINDOW] = np.where(unsent[:, None], 0, found)
+        self._known.add(a)
 
     def _tensor(self, x: np.ndarray) -> Tensor:
         return torch.from_numpy(np.asarray(x, np.float32)).to(self._device)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -55,14 +55,17 @@ def sample(
     seed: int,
     steps: int,
     progress: Callable[[float], None] | None = None,
+    windows: Sequence[tuple[int, int]] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The whole clip: mel float32 (count, 160) and motion float32 (count, 20).
+    """A clip of ``count`` tokens: mel float32 (count, 160) and motion float32 (count, 20).
 
     ``condition(a, b)`` gives the conditions of tokens a to b. In an overlap the windows are
-    cross-faded; both saw the same noise there, so they differ little.
+    cross-faded; both saw the same noise there, so they differ little. ``windows``: those of
+    ``plan(count)`` that are wanted; elsewhere there are zeros.
     """
     mel, motion = np.zeros((count, MEL), np.float32), np.zeros((count, MOTION), np.float32)
-    for a, b in plan(count):
+    chosen = plan(count) if windows is None else windows
+    for number, (a, b) in enumerate(chosen):
         found = window_sample(net, condition(a, b), seed, a, steps)
         x, y = (v.float().cpu().numpy() for v in found)
         fade = np.ones((b - a, 1), np.float32)
@@ -71,5 +74,5 @@ def sample(
         mel[a:b] = mel[a:b] * (1 - fade) + x * fade
         motion[a:b] = motion[a:b] * (1 - fade) + y * fade
         if progress:
-            progress(b / count)
+            progress((number + 1) / len(chosen))
     return mel, motion

@@ -34,8 +34,10 @@ def between(motion: np.ndarray, step: np.ndarray) -> tuple[np.ndarray, np.ndarra
         return np.zeros_like(motion), np.ones_like(motion)
     known = frames[sent]
     full = np.stack([np.interp(frames, known, column[sent]) for column in motion.T], 1)
-    gap = np.abs(frames[:, None] - known).min(1)[:, None]
-    off = np.sqrt(np.square(step) / 12 + np.square(MOTION_BETWEEN * gap))
+    after = np.searchsorted(known, frames)
+    before = frames - known[np.maximum(after - 1, 0)]
+    gap = np.minimum(np.abs(before), np.abs(known[np.minimum(after, len(known) - 1)] - frames))
+    off = np.sqrt(np.square(step) / 12 + np.square(MOTION_BETWEEN * gap[:, None]))
     return full.astype(np.float32), np.clip(off, 0.02, 1).astype(np.float32)
 
 

@@ -35,13 +35,18 @@ __all__ = ["SourceFrames", "from_arrays", "read"]
 
 FACE_SIDE = 640  # pixels: pictures in which faces are looked for are shrunk to this
 FACE_STEP = 0.4  # seconds between them, in the long run
+LONGEST = 7200.0  # seconds of a clip, unless more is asked for: its voice stands in memory whole
 
 Warn = Callable[[str], None]
 Progress = Callable[[float], None]  # hears the done share, 0 to 1
 
 
 def read(
-    source: str | Path | BinaryIO, *, warn: Warn | None = None, progress: Progress | None = None
+    source: str | Path | BinaryIO,
+    *,
+    max_duration: float = LONGEST,
+    warn: Warn | None = None,
+    progress: Progress | None = None,
 ) -> Clip:
     """Read a video file, or a binary stream of one, into a ``Clip``.
 
@@ -52,11 +57,11 @@ def read(
     picture. ``warn`` gets sentences about what was odd and went on; ``progress`` the share done.
 
     Raises ``MediaError`` with one sentence: no such file, not media, no video, nothing decodes,
-    too large, or no face.
+    too large, longer than ``max_duration`` seconds (memory grows with it), or no face.
     """
     tell: Warn = warn if warn is not None else lambda sentence: None
     path, name, keeper = _local(source)
-    survey = _Survey(path, name, progress)
+    survey = _Survey(path, name, max_duration, progress)
     samples = survey.samples()
     first = next(samples, None)
     if first is None or survey.geometry is None:
@@ -122,8 +127,8 @@ class SourceFrames:
 class _Survey:
     """The first pass over a file's pictures: their times, and samples to look for faces in."""
 
-    def __init__(self, path: Path, name: str, progress: Progress | None) -> None:
-        self._path, self._name, self._progress = path, name, progress
+    def __init__(self, path: Path, name: str, longest: float, progress: Progress | None) -> None:
+        self._path, self._name, self._longest, self._progress = path, name, longest, progress
         self._trouble: list[str] = []
         self._promised = 0.0  # seconds of pictures that the header promises, 0 if it doesn't
         self.times: list[float] = []
@@ -135,12 +140,14 @@ class _Survey:
         with open_media(self._path, self._name) as container:
             stream = video_stream(container, self._name)
             self._promised = stated_seconds(container, stream)
+            self._check(self._promised)
             due, seen = -np.inf, 0
             last = 0
             for time, frame in decoded(container, stream, self._trouble):
                 if self.geometry is None:
                     self.geometry = geometry(frame, stream, self._name)
                 self.times.append(time)
+                self._check(time - self.times[0])  # two pictures can be years apart
                 # A frame without a time has a made-up duration too.
                 last = frame.duration if frame.pts is not None else 0
                 if time >= due:
@@ -158,6 +165,13 @@ class _Survey:
                 steps = np.diff(self.times)
                 hold = float(np.median(steps)) if len(steps) else 1 / nominal_rate(stream)
             self.end = self.times[-1] + hold
+
+    def _check(self, seconds: float) -> None:
+        if seconds > self._longest:
+            raise MediaError(
+                f"{self._name} lasts {seconds:.0f} s, and at most {self._longest:.0f} s are allowed"
+                " here; --max-duration (in Python: max_duration) allows more"
+            )
 
     def report(self, warn: Warn) -> None:
         """Say what went wrong on the way, if anything did."""

@@ -1,4 +1,4 @@
-"""A ``Clip`` as a file that any player opens: H.264 and AAC, or VP9 and Opus in WebM."""
+"""A ``Clip`` as a file that any player opens (H.264 and AAC, VP9 and Opus), or uncompressed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class _Kind:
     """What a file name's extension stands for."""
 
     container: str
-    video: str = "libx264"
+    video: str = "libx264"  # "" for none
     audio: str = "aac"
     rate: int = 96_000  # bits a second of the sound; AAC at 16 kHz allows no more
     options: dict[str, str] = field(default_factory=dict)  # of the muxer
@@ -54,6 +54,8 @@ KINDS = {
     ".mov": _Kind("mov", options=_FRONT),
     ".mkv": _Kind("matroska", audio="libopus", rate=48_000),
     ".webm": _Kind("webm", video="libvpx-vp9", audio="libopus", rate=48_000, coding=_VP9),
+    ".y4m": _Kind("yuv4mpegpipe", video="rawvideo", audio="", coding={}),
+    ".wav": _Kind("wav", video="", audio="pcm_s16le"),
 }
 
 
@@ -61,23 +63,26 @@ def write(
     target: str | Path | BinaryIO,
     clip: Clip,
     *,
+    ending: str | None = None,
     title: str | None = None,
     progress: Callable[[float], None] | None = None,
     overwrite: bool = True,
 ) -> None:
     """Write ``clip`` at 25 frames a second and 16 kHz mono; frames are taken one by one.
 
-    A path's extension chooses the container (mp4, m4v, mov, mkv, webm); the file appears whole,
-    under its name, when all is done, and not at all if anything fails. A binary stream gets MP4,
-    in fragments where it can't seek back to where it stands, and stays open. The same clip gives
-    the same bytes on the same machine. ``progress`` hears the share done, 0 to 1.
+    A path's extension, or ``ending``, chooses the container: .mp4, .m4v, .mov, .mkv, .webm, or
+    uncompressed .y4m (pictures alone) and .wav (sound alone). The file appears whole, under its
+    name, when all is done, and not at all if anything fails. A binary stream gets MP4 unless
+    ``ending`` says another, in fragments where it can't seek back to where it stands, and stays
+    open. The same clip gives the same bytes on the same machine. ``progress`` hears the share done,
+    0 to 1.
 
-    Raises ``MediaError``: an extension that isn't known, or a clip with no frames or with frames
-    of a wrong shape; ``AvccError``: the path can't be written. What the clip's frames or a
-    stream raise goes through.
+    Raises ``MediaError``: an extension that isn't known, a clip with no frames or with frames of a
+    wrong shape, or without sound where there is to be nothing else; ``AvccError``: the path can't
+    be written. What the clip's frames or a stream raise goes through.
     """
     if isinstance(target, (str, Path)):
-        kind = KINDS.get(Path(target).suffix.lower())
+        kind = KINDS.get((ending or Path(target).suffix).lower())
         if kind is None:
             known = ", ".join(sorted(KINDS))
             raise MediaError(f"{target}: the name must end in one of {known}")
@@ -88,8 +93,8 @@ def write(
             _encode(out, kind, clip, title, progress)
         return
     whole = _can_go_back(target)
-    kind = _Kind("mp4", options={} if whole else _PIECES)
-    with av.open(_Open(target, whole), "w", format="mp4", options=_muxing(kind)) as out:
+    kind = KINDS[ending] if ending else _Kind("mp4", options={} if whole else _PIECES)
+    with av.open(_Open(target, whole), "w", format=kind.container, options=_muxing(kind)) as out:
         _encode(out, kind, clip, title, progress)
     target.flush()
 
@@ -108,14 +113,17 @@ def _encode(
 ) -> None:
     out.metadata["comment"] = COMMENT
     out.metadata["title"] = title or "avcc"
+    if not kind.video:
+        _encode_sound(out, kind, clip)
+        return
     video = _video_stream(out, kind)
-    audio = _audio_stream(out, kind) if clip.audio is not None else None
+    audio = _audio_stream(out, kind) if kind.audio and clip.audio is not None else None
     sound = _pieces(clip.audio, clip.count) if clip.audio is not None else iter(())
     done = 0
     for picture in clip.frames:
         if done == clip.count:
             break
-        for packet in video.encode(_frame(picture, done)):
+        for packet in video.encode(_frame(picture, done, kind)):
             out.mux(packet)
         done += 1
         # The sound goes along in step, so that a player, or a pipe, needn't wait for it.
@@ -131,6 +139,15 @@ def _encode(
     for stream in (video, audio):
         for packet in stream.encode(None) if stream is not None else ():
             out.mux(packet)
+
+
+def _encode_sound(out: OutputContainer, kind: _Kind, clip: Clip) -> None:
+    if clip.audio is None:
+        raise MediaError("the clip has no sound")
+    audio = _audio_stream(out, kind)
+    for piece in _pieces(clip.audio, clip.count):
+        out.mux(audio.encode(piece))
+    out.mux(audio.encode(None))
 
 
 def _video_stream(out: OutputContainer, kind: _Kind) -> VideoStream:
@@ -156,14 +173,15 @@ def _audio_stream(out: OutputContainer, kind: _Kind) -> AudioStream:
     return stream
 
 
-def _frame(picture: np.ndarray, index: int) -> VideoFrame:
+def _frame(picture: np.ndarray, index: int, kind: _Kind) -> VideoFrame:
     picture = np.asarray(picture)
     if picture.shape != (SIDE, SIDE, 3) or picture.dtype != np.uint8:
         raise MediaError(f"picture {index} isn't uint8 of shape ({SIDE}, {SIDE}, 3)")
     rgb = VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
     frame = rgb.reformat(
         format="yuv420p",
-        dst_colorspace=Colorspace.ITU709,
+        # Y4M can't say which matrix it was: everybody takes it for that of standard definition.
+        dst_colorspace=Colorspace.ITU601 if kind.video == "rawvideo" else Colorspace.ITU709,
         dst_color_range=ColorRange.MPEG,
         interpolation=Interpolation.BICUBIC
         | Interpolation.ACCURATE_RND

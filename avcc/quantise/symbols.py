@@ -33,6 +33,11 @@ from avcc.stages import (
     Symbols,
 )
 
+# A stranger's file can name shapes that no face has. What is beyond these is brought to them, or
+# pictures would be made of numbers that aren't finite.
+FAR = 100.0  # any coefficient; real ones stay below 20
+SIZES = (-8.0, 2.0)  # natural logarithm of a face's size, in sides of the picture
+
 
 @dataclass(frozen=True)
 class Tokens:
@@ -104,7 +109,8 @@ class Quantiser:
             a = number * SEGMENT_FRAMES
             if point.motion_stride:
                 step = STEPS[point.motion_step]
-                motion[a : a + seg.frames : point.motion_stride] = seg.motion * step
+                sent = np.clip(seg.motion * step, -FAR, FAR)
+                motion[a : a + seg.frames : point.motion_stride] = sent
             if len(seg.semantic):
                 semantic[a : a + seg.frames] = seg.semantic
                 acoustic[a : a + seg.frames] = residual_sum(seg.acoustic, self.books)
@@ -119,4 +125,6 @@ class Quantiser:
 
 def shape_vector(identity: Identity) -> np.ndarray:
     """The quantised shape of an identity, float32 (M,)."""
-    return (identity.shape * SHAPE_STEPS).astype(np.float32)
+    place, size, rest = np.split(identity.shape * SHAPE_STEPS, (2, 3))
+    kept = np.clip(place, -2, 3), np.clip(size, *SIZES), np.clip(rest, -FAR, FAR)
+    return np.concatenate(kept).astype(np.float32)

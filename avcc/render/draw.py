@@ -20,8 +20,9 @@ class Rendering:
 
     ``keys``: key frames in the order of time; ``motion``: float32 (N, K) relative to the first;
     ``meshes``: coefficients (B, K) -> meshes (B, 478, 2); ``cuts``: frames at which another shot
-    begins. A frame is drawn from the key frames of its shot before and after it. Their shares
-    follow the time to each, so that none comes or goes at once.
+    begins; ``part``: (first, last) of the frames that are wanted. A frame is drawn from the key
+    frames of its shot before and after it. Their shares follow the time to each, so that none comes
+    or goes at once.
     """
 
     def __init__(
@@ -32,20 +33,22 @@ class Rendering:
         meshes: Callable[[np.ndarray], np.ndarray],
         device: str,
         cuts: tuple[int, ...] = (),
+        part: tuple[int, int] | None = None,
     ) -> None:
         self._renderer, self._device = renderer, device
         self._keys, self._at = keys, [key.frame for key in keys]
         self._motion, self._meshes = motion, meshes
+        self._first, self._last = part or (0, len(motion))
         self._pairs = neighbours(np.array(self._at), np.arange(len(motion)), cuts)
 
     def __len__(self) -> int:
-        return len(self._motion)
+        return self._last - self._first
 
     def __iter__(self) -> Iterator[np.ndarray]:
         known: dict[int, KeyFeatures] = {}
-        first = 0
-        while first < len(self._motion):
-            ahead = self._pairs[:, first : first + BATCH]
+        first = self._first
+        while first < self._last:
+            ahead = self._pairs[:, first : min(first + BATCH, self._last)]
             same = (ahead == ahead[:, :1]).all(0)
             last = first + (len(same) if same.all() else int(same.argmin()))
             used = tuple(dict.fromkeys(ahead[:, 0].tolist()))

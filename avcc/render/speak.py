@@ -24,18 +24,20 @@ class Speaker:
 
     @torch.inference_mode()
     def __call__(
-        self, mel: np.ndarray, silent: np.ndarray, level: float, samples: int
+        self, mel: np.ndarray, silent: np.ndarray, level: float, samples: int, start: int = 0
     ) -> np.ndarray:
-        """Mel float32 (2 N, 80), silence bool (N,), RMS of active speech -> float32 (samples,)."""
-        count, parts = len(silent), []
+        """Mel float32 (2 N, 80), silence bool (N,), RMS of active speech -> float32 (samples,),
+        from token ``start`` on."""
+        count, parts = min(len(silent), start + -(-samples // SAMPLES_PER_FRAME)), []
         device = self._vocoder.window.device
-        for a in range(0, count, WINDOW):
-            first, last = max(0, a - MARGIN), min(count, a + WINDOW + MARGIN)
+        for a in range(start // WINDOW * WINDOW, count, WINDOW):
+            first, last = max(0, a - MARGIN), min(len(silent), a + WINDOW + MARGIN)
             window = torch.from_numpy(mel[2 * first : 2 * last])[None].to(device)
             wave = self._vocoder(window)[0].float().cpu().numpy()
-            parts.append(wave[(a - first) * SAMPLES_PER_FRAME :][: WINDOW * SAMPLES_PER_FRAME])
-        wave = np.concatenate(parts)[: count * SAMPLES_PER_FRAME]
-        wave = wave * _loudness(silent)
+            begin, end = max(a, start), min(a + WINDOW, count)
+            wave = wave[(begin - first) * SAMPLES_PER_FRAME :][: (end - begin) * SAMPLES_PER_FRAME]
+            parts.append(wave * _loudness(silent, begin, end))
+        wave = np.concatenate(parts) if parts else np.zeros(0, np.float32)
         wave *= level / np.clip(active_level(wave), LEVEL / MEND, LEVEL * MEND)
         out = np.zeros(samples, np.float32)
         length = min(samples, len(wave))
@@ -43,10 +45,12 @@ class Speaker:
         return out
 
 
-def _loudness(silent: np.ndarray) -> np.ndarray:
-    """Gain of each sample: 0 inside silence, 1 in sound, straight lines between."""
-    around = np.pad(silent, 1, constant_values=True)
-    deep = silent & around[:-2] & around[2:]
-    centres = (np.arange(len(silent)) + 0.5) * SAMPLES_PER_FRAME
-    at = np.arange(len(silent) * SAMPLES_PER_FRAME)
+def _loudness(silent: np.ndarray, first: int, last: int) -> np.ndarray:
+    """Gain of each sample of tokens ``first`` to ``last``: 0 inside silence, 1 in sound, straight
+    lines between."""
+    left, right = max(0, first - 1), min(len(silent), last + 1)  # a line starts at a neighbour
+    around = np.pad(silent, 1, constant_values=True)[left : right + 2]
+    deep = around[1:-1] & around[:-2] & around[2:]
+    centres = (np.arange(left, right) + 0.5) * SAMPLES_PER_FRAME
+    at = np.arange(first * SAMPLES_PER_FRAME, last * SAMPLES_PER_FRAME)
     return np.interp(at, centres, 1.0 - deep).astype(np.float32)

@@ -1,0 +1,83 @@
+"""Values of options that a person writes: times, as ffmpeg takes them."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import click
+
+_TIME = re.compile(r"(?:(?:([0-9]{1,3}):)?([0-5]?[0-9]):)?([0-9]{1,7}(?:\.[0-9]*)?)s?")
+
+
+def parse_time(text: str) -> float:
+    """Seconds from ``90``, ``2.5``, ``90s``, ``1:30`` or ``1:02:03.5``.
+
+    Raises ``ValueError`` with a sentence where it's none of these.
+    """
+    match = _TIME.fullmatch(text.strip())
+    if match is None or (match[2] and float(match[3]) >= 60):
+        raise ValueError(f"{text!r} isn't a time; write it like 90, 2.5, 1:30 or 1:02:03")
+    return 3600 * int(match[1] or 0) + 60 * int(match[2] or 0) + float(match[3])
+
+
+class Time(click.ParamType):
+    """A time in seconds; ``least``: below it nothing is taken."""
+
+    name = "time"
+
+    def __init__(self, least: float = 0.0) -> None:
+        self._least = least
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        """Seconds."""
+        if isinstance(value, float):
+            return value
+        try:
+            seconds = parse_time(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        if seconds < self._least:
+            self.fail(f"{value!r} is less than {self._least:g} s", param, ctx)
+        return seconds
+
+
+def longest(command: Any) -> Any:
+    """The option ``--max-duration`` of ``encode`` and ``decode``."""
+    told = "Refuse what is longer: memory grows with it."
+    limit = click.option("--max-duration", type=Time(0.001), default="2:00:00",
+                         show_default=True, help=told)  # fmt: skip
+    return limit(command)
+
+
+def part(command: Any) -> Any:
+    """The options ``--start`` and ``--duration`` of ``decode``."""
+    for option in (
+        click.option("--duration", type=Time(0.001), help="Of the part; else the rest."),
+        click.option("--start", type=Time(), default="0", help="Decode a part, from here on."),
+    ):
+        command = option(command)
+    return command
+
+
+def raw(command: Any) -> Any:
+    """The options ``--raw-video`` and ``--raw-audio`` of ``decode``."""
+    for name, what in (("--raw-audio", "sound as WAV"), ("--raw-video", "pictures as Y4M")):
+        told = f"Instead of -o: {what}; - is standard output."
+        command = click.option(name, metavar="FILE", help=told)(command)
+    return command
+
+
+def outputs(
+    output: str | None, raw_video: str | None, raw_audio: str | None, usual: str
+) -> list[tuple[str, str | None]]:
+    """(where to, and the extension of what is written there if the name doesn't say it), the sound
+    first, since it's there before the pictures; ``usual`` where nothing is asked for."""
+    raws: list[tuple[str, str | None]] = [
+        (name, ending) for name, ending in ((raw_audio, ".wav"), (raw_video, ".y4m")) if name
+    ]
+    if raws and output:
+        raise click.UsageError("--raw-video and --raw-audio stand instead of -o, not beside it")
+    if len({name for name, _ in raws}) < len(raws):
+        raise click.UsageError("--raw-video and --raw-audio need a file each; one of them can be -")
+    return raws or [(output or usual, None)]
