@@ -3,7 +3,8 @@
     media.read -> analysis -> quantise -> entropy -> container
     container -> entropy -> quantise -> diffusion -> render -> media.write
 
-The only file that knows more than one stage.
+With ``decoder.py``, which holds the networks of the way back, the only file that knows more than
+one stage.
 """
 
 from __future__ import annotations
@@ -22,31 +23,22 @@ from avcc.analysis.speech import Ear
 from avcc.container import read as container
 from avcc.container.limits import DECODER, Limits
 from avcc.container.write import write as written
+from avcc.decoder import Decoder
 from avcc.device import device_named
-from avcc.diffusion.avdiff import AVDiff
-from avcc.diffusion.conditions import Conditions
-from avcc.diffusion.estimate import Estimator
-from avcc.diffusion.sample import sample
 from avcc.entropy import coder
 from avcc.entropy.count import segment_bits
 from avcc.errors import RateError
 from avcc.layers import loaded
 from avcc.quantise.rate import STRIDES, Costs, ranked
 from avcc.quantise.scalar import STEPS
-from avcc.quantise.symbols import Quantiser, Tokens, shape_vector
-from avcc.render.draw import Rendering
-from avcc.render.face import Renderer
-from avcc.render.speak import Speaker
-from avcc.render.voice import Vocoder
-from avcc.span import Span, span
+from avcc.quantise.symbols import Quantiser, Tokens
+from avcc.span import span
 from avcc.stages import (
     FRAME_RATE,
     SEGMENT_FRAMES,
     Clip,
     Features,
     Head,
-    KeyFrame,
-    Latents,
     OperatingPoint,
     Stream,
     Symbols,
@@ -211,8 +203,10 @@ class Codec:
         features = nets.dequantised(symbols)
         noise = symbols.head.seed if seed is None else seed
         told = partial(progress, "denoising") if progress else None
-        latents = nets.denoised(features, symbols, part, steps or DEFAULT_STEPS, noise, told)
-        frames = nets.drawn(features, latents, part)
+        latents = nets.denoised(
+            features, symbols, steps or DEFAULT_STEPS, noise, told, part.windows
+        )
+        frames = nets.drawn(features, latents, (part.first, part.last))
         audio = nets.spoken(features, part.samples(symbols.head.samples), latents, part.first)
         return Clip(frames, part.count, audio, symbols.head.crop)
 
@@ -227,74 +221,6 @@ class _Encoder:
         self.ear = loaded(Ear(), weights.tensors(model, "speech"), "ear.", device)
 
 
-class _Decoder:
-    """What decoding needs of one model."""
-
-    def __init__(self, model: bytes, device: str) -> None:
-        self.book = weights.codebook(model)
-        self.bank, self.shape = banks(self.book.arrays)
-        self.quantiser = Quantiser(self.book)
-        self.device = device
-        nets = {part: weights.tensors(model, part) for part in weights.PARTS[1:]}
-        self.estimator = loaded(Estimator(), nets["speech"], "estimator.", device)
-        self.avdiff = loaded(AVDiff(), nets["avdiff"], "avdiff.", device)
-        self.renderer = loaded(Renderer(), nets["renderer"], "renderer.", device)
-        self.speaker = Speaker(loaded(Vocoder(), nets["vocoder"], "vocoder.", device))
-
-    def dequantised(self, symbols: Symbols) -> Features:
-        keys = [
-            KeyFrame(
-                identity.shown_picture(one.picture, one.side),
-                self.shape.mesh(shape_vector(one)),
-                one.frame,
-            )
-            for one in symbols.identities
-        ]
-        return self.quantiser.features(symbols, tuple(keys))
-
-    def denoised(
-        self,
-        features: Features,
-        symbols: Symbols,
-        part: Span,
-        steps: int,
-        seed: int,
-        progress: Callable[[float], None] | None,
-    ) -> Latents:
-        """AVDiff's motion and mel."""
-        point = symbols.head.point
-        condition = Conditions(
-            self.estimator,
-            features,
-            self.book.arrays["motion.scale"].astype(np.float32),
-            step=float(STEPS[point.motion_step]),
-            layers=point.acoustic_layers,
-            shape=shape_vector(symbols.identities[0])[3:],
-            sound=symbols.head.samples > 0,
-            device=self.device,
-        )
-        count = symbols.head.frames
-        mel, motion = sample(self.avdiff, condition, count, seed, steps, progress, part.windows)
-        return condition.latents(mel, motion)
-
-    def drawn(self, features: Features, latents: Latents, part: Span) -> Rendering:
-        first, *others = features.keys
-        meshes = partial(self.bank.meshes, key=first.mesh)
-        # A later key frame fits the frame that it is, whatever motion made of its mesh.
-        moved = meshes(latents.motion[[key.frame for key in others]])
-        keys = [first, *(replace(k, mesh=m) for k, m in zip(others, moved, strict=True))]
-        motion, ends = latents.motion, (part.first, part.last)
-        return Rendering(self.renderer, keys, motion, meshes, self.device, features.cuts, ends)
-
-    def spoken(
-        self, features: Features, samples: int, latents: Latents, first: int
-    ) -> np.ndarray | None:
-        if not samples or latents.mel is None:
-            return None
-        level = float(features.voice[-1])
-        return self.speaker(latents.mel, features.silent, level, samples, first)
-
-
 _encoder = lru_cache(maxsize=2)(_Encoder)
-_decoder = lru_cache(maxsize=2)(_Decoder)
+_decoder = lru_cache(maxsize=2)(Decoder)
 _PLACEHOLDER = b"\0"  # stands for a picture while the rest of a file is measured

@@ -116,7 +116,7 @@ def test_encode_says_one_sentence(
 ) -> None:
     spoil, sentence = BROKEN[name]
     path = tmp_path / "talk.mp4"
-    spoil(path)  # type: ignore[no-untyped-call]
+    spoil(path)
     assert main(["encode", "--device", "cpu", str(path)]) == FAILED
     said = capsys.readouterr()
     assert said.out == "" and said.err.startswith("avcc: ") and said.err.count("\n") == 1

@@ -1,0 +1,97 @@
+"""What decoding needs of one model: symbols -> features -> latents -> pictures and voice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+
+from avcc import weights
+from avcc.analysis import identity
+from avcc.analysis.motion import banks
+from avcc.diffusion.avdiff import AVDiff
+from avcc.diffusion.conditions import Conditions
+from avcc.diffusion.estimate import Estimator
+from avcc.diffusion.sample import sample
+from avcc.layers import loaded
+from avcc.quantise.scalar import STEPS
+from avcc.quantise.symbols import Quantiser, shape_vector
+from avcc.render.draw import Rendering
+from avcc.render.face import Renderer
+from avcc.render.speak import Speaker
+from avcc.render.voice import Vocoder
+from avcc.stages import Features, KeyFrame, Latents, Symbols
+
+Part = tuple[int, int]  # frames from the first to before the second
+
+
+class Decoder:
+    """The networks of one model on one device, and what each makes of a stream's symbols."""
+
+    def __init__(self, model: bytes, device: str) -> None:
+        self.book = weights.codebook(model)
+        self.bank, self.shape = banks(self.book.arrays)
+        self.quantiser = Quantiser(self.book)
+        self.device = device
+        nets = {part: weights.tensors(model, part) for part in weights.PARTS[1:]}
+        self.estimator = loaded(Estimator(), nets["speech"], "estimator.", device)
+        self.avdiff = loaded(AVDiff(), nets["avdiff"], "avdiff.", device)
+        self.renderer = loaded(Renderer(), nets["renderer"], "renderer.", device)
+        self.speaker = Speaker(loaded(Vocoder(), nets["vocoder"], "vocoder.", device))
+
+    def dequantised(self, symbols: Symbols) -> Features:
+        """Features with decoded key frames. Raises ``FormatError`` where one is no picture."""
+        keys = [
+            KeyFrame(
+                identity.shown_picture(one.picture, one.side),
+                self.shape.mesh(shape_vector(one)),
+                one.frame,
+            )
+            for one in symbols.identities
+        ]
+        return self.quantiser.features(symbols, tuple(keys))
+
+    def denoised(
+        self,
+        features: Features,
+        symbols: Symbols,
+        steps: int,
+        seed: int,
+        progress: Callable[[float], None] | None = None,
+        windows: Sequence[Part] | None = None,
+    ) -> Latents:
+        """AVDiff's motion and mel, of some of its windows or all."""
+        point = symbols.head.point
+        condition = Conditions(
+            self.estimator,
+            features,
+            self.book.arrays["motion.scale"].astype(np.float32),
+            step=float(STEPS[point.motion_step]),
+            layers=point.acoustic_layers,
+            shape=shape_vector(symbols.identities[0])[3:],
+            sound=symbols.head.samples > 0,
+            device=self.device,
+        )
+        count = symbols.head.frames
+        mel, motion = sample(self.avdiff, condition, count, seed, steps, progress, windows)
+        return condition.latents(mel, motion)
+
+    def drawn(self, features: Features, latents: Latents, part: Part | None = None) -> Rendering:
+        """The pictures of a part, or of all of it."""
+        first, *others = features.keys
+        meshes = partial(self.bank.meshes, key=first.mesh)
+        # A later key frame fits the frame that it is, whatever motion made of its mesh.
+        moved = meshes(latents.motion[[key.frame for key in others]])
+        keys = [first, *(replace(k, mesh=m) for k, m in zip(others, moved, strict=True))]
+        how = self.device, features.cuts, part
+        return Rendering(self.renderer, keys, latents.motion, meshes, *how)
+
+    def spoken(
+        self, features: Features, samples: int, latents: Latents, first: int = 0
+    ) -> np.ndarray | None:
+        """The voice from frame ``first`` on, float32 (samples,); ``None`` where there is none."""
+        if not samples or latents.mel is None:
+            return None
+        return self.speaker(latents.mel, features.silent, float(features.voice[-1]), samples, first)
