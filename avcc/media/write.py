@@ -62,6 +62,7 @@ def write(
     clip: Clip,
     *,
     title: str | None = None,
+    comment: str = COMMENT,
     progress: Callable[[float], None] | None = None,
     overwrite: bool = True,
 ) -> None:
@@ -85,12 +86,12 @@ def write(
             temporary(target, overwrite=overwrite) as path,
             av.open(str(path), "w", format=kind.container, options=_muxing(kind)) as out,
         ):
-            _encode(out, kind, clip, title, progress)
+            _encode(out, kind, clip, title, comment, progress)
         return
     whole = _can_go_back(target)
     kind = _Kind("mp4", options={} if whole else _PIECES)
     with av.open(_Open(target, whole), "w", format="mp4", options=_muxing(kind)) as out:
-        _encode(out, kind, clip, title, progress)
+        _encode(out, kind, clip, title, comment, progress)
     target.flush()
 
 
@@ -104,9 +105,10 @@ def _encode(
     kind: _Kind,
     clip: Clip,
     title: str | None,
+    comment: str,
     progress: Callable[[float], None] | None,
 ) -> None:
-    out.metadata["comment"] = COMMENT
+    out.metadata["comment"] = comment
     out.metadata["title"] = title or "avcc"
     video = _video_stream(out, kind)
     audio = _audio_stream(out, kind) if clip.audio is not None else None
