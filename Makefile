@@ -2,7 +2,7 @@
 # make demo      a real clip to 2 kbps and back (CLIP=talk.mp4 for your own, OUT=folder)
 # make test      lint, types and tests
 # make bench     rate, quality and time on your clips (CLIPS='talks/ talk.mp4')
-# make report    the same beside other coders (DIR=folder of clips), kept as DIR/report.json
+# make report    the same beside other coders (DIR=folder of clips), as a page: report-out/index.html
 # make clean     away with everything that was made here
 
 .DEFAULT_GOAL := install
@@ -10,6 +10,8 @@
 .PHONY: install demo test bench report clean
 
 OUT ?= demo-out
+PAGE ?= report-out
+CODERS ?= avcc,frozen,warp,x264,x265,svtav1,aom,vvenc
 TORCH ?= torch==2.13.0
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
@@ -61,7 +63,7 @@ bench: $(VENV)/.measures
 
 report: $(VENV)/.measures
 	@test -n '$(DIR)' || { echo "which folder of clips? make report DIR=talks"; exit 2; }
-	$(BIN)/python -m avcc.evaluation '$(DIR)' --coders avcc,frozen,warp,x265,svtav1 --json '$(DIR)/report.json' $(ARGS)
+	$(BIN)/python -m avcc.evaluation '$(DIR)' --coders '$(CODERS)' --page '$(PAGE)' $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist demo-out .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -21,6 +21,7 @@ from avcc.evaluation.picture import (
     flicker,
     landmark_scores,
     mouth_openings,
+    ms_ssim,
     psnr,
     ssim,
 )
@@ -79,6 +80,15 @@ def test_pixels_as_scikit_image_measures_them(talk: np.ndarray) -> None:
         assert psnr(talk, other) == pytest.approx(noise, abs=1e-3)
         assert ssim(talk, other) == pytest.approx(np.mean(likeness), abs=1e-4)
     assert (psnr(talk, talk), ssim(talk, talk)) == (100, pytest.approx(1))
+
+
+def test_multi_scale_likeness(talk: np.ndarray) -> None:
+    pytest.importorskip("pytorch_msssim", reason="pip install 'avcc[eval]'")
+    talk = talk[:2]
+    found = [ms_ssim(talk, degraded(talk, quality)) for quality in (80, 20, 3)]
+    assert found == sorted(found, reverse=True) and 0.2 < found[2] < found[0] - 0.05
+    assert ms_ssim(talk, talk) == pytest.approx(1, abs=1e-5)
+    assert np.isnan(ms_ssim(talk[:, :128, :128], talk[:, :128, :128]))
 
 
 def test_a_decoded_clip_that_flickers(talk: np.ndarray) -> None:
@@ -149,7 +159,7 @@ def test_the_picture_meter(talk: np.ndarray, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.delenv("AVCC_PERCEPTUAL", raising=False)
     meter = PictureMeter()
     absent = [note.split(" absent")[0] for note in meter.notes]
-    assert absent[:2] == ["Lpips", "SecondDistance"] and set(absent[2:]) <= {"likeness"}
+    assert absent[:2] == ["Lpips", "SecondDistance"] and set(absent[2:]) <= {"likeness", "MS-SSIM"}
     talk, mesh = talk[:4], face_meshes(talk[:4])
     good = meter.scores(talk, degraded(talk, 90), mesh)
     poor = meter.scores(talk, degraded(talk, 4)[:3], mesh)
@@ -251,7 +261,7 @@ def test_words_that_are_lost(said: str, heard: str, rate: float) -> None:
 
 
 def test_the_sound_meter_without_packages() -> None:
-    meter = SoundMeter(skip=("pesq", "stoi", "dnsmos", "speaker", "wer"))
+    meter = SoundMeter(skip=("pesq", "stoi", "visqol", "dnsmos", "speaker", "wer"))
     assert meter.notes == ()
     source = Reference(voice())
     late = np.concatenate([np.zeros(480, np.float32), voice()])
@@ -262,7 +272,7 @@ def test_the_sound_meter_without_packages() -> None:
 
 
 def test_packages_that_are_absent_are_named() -> None:
-    meter = SoundMeter(skip=("dnsmos", "speaker", "wer"))
+    meter = SoundMeter(skip=("visqol", "dnsmos", "speaker", "wer"))
     for metric, module in (("pesq", "pesq"), ("stoi", "pystoi")):
         named = [note for note in meter.notes if note.startswith(f"{metric} absent")]
         assert bool(named) == (find_spec(module) is None)
@@ -270,14 +280,17 @@ def test_packages_that_are_absent_are_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("metric", "module", "most"), [("pesq", "pesq", 4.6), ("stoi", "pystoi", 1.0)]
+    ("metric", "module", "most"),
+    [("pesq", "pesq", 4.6), ("stoi", "pystoi", 1.0), ("visqol", "visqol", 5.0)],
 )
 def test_quality_falls_with_noise(metric: str, module: str, most: float) -> None:
     pytest.importorskip(module, reason=f"{module} is absent (pip install 'avcc[eval]')")
     others: Callable[[str], bool] = lambda name: name != metric  # noqa: E731
-    meter = SoundMeter(skip=tuple(filter(others, ("pesq", "stoi", "dnsmos", "speaker", "wer"))))
-    source = Reference(voice(4))
-    noise = np.random.default_rng(2).normal(0, 1, 64_000).astype(np.float32)
+    meter = SoundMeter(
+        skip=tuple(filter(others, ("pesq", "stoi", "visqol", "dnsmos", "speaker", "wer")))
+    )
+    source = Reference(voice(4 if metric != "visqol" else 1.5))  # the slow one
+    noise = np.random.default_rng(2).normal(0, 1, len(source.audio)).astype(np.float32)
     found = [meter.scores(source, source.audio + x * noise)[metric] for x in (0, 0.01, 0.1)]
     assert found == sorted(found, reverse=True) and found[0] > found[2]
     assert found[0] == pytest.approx(most, abs=0.1)

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from avcc.cli import parse_rate
 from avcc.errors import AvccError
+from avcc.terminal import Voice
 
 EPILOG = """examples:
   python -m avcc.evaluation talks/ --rates 1k,2k,4k,8k
   python -m avcc.evaluation --manifest ../shared/data/clips/manifest.csv --split val --limit 6
-  python -m avcc.evaluation talk.mp4 --coders avcc,frozen,warp,x265 --json out.json"""
+  python -m avcc.evaluation talk.mp4 --coders avcc,frozen,warp,x265 --json out.json
+  python -m avcc.evaluation talks/ --coders avcc,svtav1 --rates 2k,6k --page report-out"""
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure and print; 0, or 1 where not one clip could be coded."""
     options = _parser().parse_args(arguments)
-    from avcc.evaluation import bench, groups, report
+    from avcc.evaluation import bench
 
     paths = list(bench.clip_paths(options.paths))
     if options.manifest:
@@ -32,30 +36,74 @@ def main(arguments: list[str] | None = None) -> int:
         known = ", ".join(bench.CODERS)
         print(f"no coder is called {', '.join(unknown)}; there are {known}", file=sys.stderr)
         return 2
+    try:
+        return _measure(options, paths, arguments or sys.argv[1:])
+    except AvccError as error:
+        print(f"avcc.evaluation: {error}", file=sys.stderr)
+        return 1
+
+
+def _measure(options: argparse.Namespace, paths: list[Path], arguments: list[str]) -> int:
+    """Everything into where it is wanted, after each clip; 0 where anything could be coded."""
+    from avcc.evaluation import about, bench, folder, groups, page, report, run, statements
+    from avcc.evaluation.films import Films
+    from avcc.evaluation.kept import Kept
+
+    absent = about.absent(options.coders)
+    place = folder.claimed(options.page) if options.page else None
     meter = bench.Meter(options.perceptual, tuple(options.skip), options.stride)
-    notes = list(meter.notes)
-    rows = []
-    for number, path in enumerate(paths, 1):
-        try:
-            source = bench.source_of(path, options.seconds)
-        except AvccError as error:
-            notes.append(f"{path}: {error}")
-            continue
-        for coder in options.coders:
-            for rate in options.rates:
-                print(f"{number}/{len(paths)} {source.name} {coder} {rate:g}", file=sys.stderr)
-                rows.append(meter.row(source, coder, rate))
-                if rows[-1].note:
-                    print(f"    {rows[-1].note}", file=sys.stderr)
-        if options.json:
-            report.write_json(options.json, rows, notes)
-    if rows:
-        print(report.table(rows))
+    meter.notes += tuple(f"{coder} absent: {why}" for coder, why in absent.items())
+    keep = options.keep or (place / folder.KEPT if place else None)
+    plan = run.Plan(
+        paths,
+        [coder for coder in options.coders if coder not in absent],
+        options.rates,
+        options.seconds,
+        Kept(keep, meter.identity) if keep else None,
+        Films(place / folder.FILMS) if place else None,
+    )
+    command = "python -m avcc.evaluation " + shlex.join(arguments)
+    parts = about.settings(options.coders), about.measures()
+    told = page.Told("avcc beside other coders", command, *parts)
+    voice, outcome = Voice(), run.Outcome()
+    try:
+        for outcome in run.clips_done(plan, meter, _teller(voice)):
+            if options.json:
+                report.write_json(options.json, outcome.rows, outcome.notes)
+            if place and outcome.rows:
+                page.write_page(place, outcome, told)
+    except KeyboardInterrupt:
+        voice.clear()
+        where = f"; what was measured is in {keep}, and the same command goes on" if keep else ""
+        print(f"interrupted{where}", file=sys.stderr)
+        return 130
+    voice.clear()
+    if outcome.rows:
+        print(report.table(outcome.rows))
+        for pair in statements.tables(outcome.rows):
+            print("\n" + statements.text(pair))
         if options.groups:
-            print("\n" + groups.table(rows))
-    for note in notes:
+            print("\n" + groups.table(outcome.rows))
+    print("\nSettings")
+    for name, how in parts[0]:
+        print(f"  {name}: {how}")
+    for note in outcome.notes:
         print(f"note: {note}")
-    return 0 if any(row.size for row in rows) else 1
+    if place and outcome.rows:
+        print(f"the page: {place / 'index.html'}")
+    return 0 if any(row.size for row in outcome.rows) else 1
+
+
+def _teller(voice: Voice) -> Callable[[str, float], None]:
+    """Says what is done now: one line of progress on a terminal, else a line each."""
+
+    def tell(what: str, share: float) -> None:
+        if sys.stderr.isatty():
+            voice.progress(what, share)
+        else:
+            print(f"{share:4.0%} {what}", file=sys.stderr)
+
+    return tell
 
 
 def _rates(text: str) -> list[float]:
@@ -76,14 +124,23 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("paths", nargs="*", type=Path, help="clips, or folders of clips")
     add("--rates", type=_rates, default=_rates("1k,2k,4k,8k"), help="bits a second, of everything")
-    add("--coders", type=_names, default=["avcc"], help="of avcc,frozen,warp,x264,x265,svtav1,vp9")
+    add(
+        "--coders",
+        type=_names,
+        default=["avcc"],
+        help="of avcc,frozen,warp,x264,x265,svtav1,aom,vp9,vvenc (avcc)",
+    )
     add("--seconds", type=float, default=10.0, help="of each clip, from its start (10)")
     add("--limit", type=int, default=0, help="at most so many clips, evenly spread (all)")
     add("--manifest", type=Path, help="CSV with the columns file and split")
     add("--split", default="val", help="the manifest's rows to take (val)")
     add("--json", type=Path, help="also write everything here, after each clip")
+    add("--page", type=Path, help="also a page to look at, in this folder (and --keep in it)")
+    add("--keep", type=Path, help="keep each measurement here, and go on from what is there")
     add("--perceptual", type=Path, help="folder of the perceptual networks (AVCC_PERCEPTUAL)")
-    add("--skip", type=_names, default=[], help="of pesq,stoi,dnsmos,speaker,wer: not wanted")
+    add(
+        "--skip", type=_names, default=[], help="of pesq,stoi,visqol,dnsmos,speaker,wer: not wanted"
+    )
     add("--groups", action="store_true", help="also means by how clips move, turn and are lit")
     add("--stride", type=int, default=1, help="perceptual distances on every so many frames (1)")
     return parser

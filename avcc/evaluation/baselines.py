@@ -1,22 +1,23 @@
 """The honest floors: what no learning at all makes of the same bits.
 
-``frozen``: one AV1 still for the whole clip and Codec2 for the voice. ``warped``: the same still,
-warped to each frame by a thin-plate spline through the *true* mesh points of the source, whose
-bits are not counted: an oracle's geometry and no network. Weights that don't beat it don't ship.
+``frozen``: one AV1 still for the whole clip. ``warped``: the same still, warped to each frame by a
+thin-plate spline through the *true* mesh points of the source, whose bits are not counted: an
+oracle's geometry and no network. Weights that don't beat it don't ship. Their voices are those of
+the other peers (``split``).
 """
 
 from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
 from torch.nn import functional
 
 from avcc.evaluation import peers
+from avcc.evaluation.peers import Drawn
 
 GRID = 64  # the spline is evaluated at GRID x GRID places and interpolated between
 STIFFNESS = 1e-4  # added to the spline's diagonal: neighbouring lip points may nearly coincide
@@ -34,37 +35,36 @@ CONTROL = (  # 98 of the 478 mesh points
 # fmt: on
 
 
-@dataclass(frozen=True)
-class Coded:
-    """One coder's clip: ``size`` in real bytes, pictures uint8 (N, H, W, 3), sound or ``None``."""
+class Stills:
+    """AV1 stills of one picture: SVT-AV1's still-picture mode through PyAV, preset 0, tuned for
+    SSIM; bare OBUs without the temporal delimiter and the sequence header, which a format need not
+    repeat. ``drawn`` gives the pictures of the whole clip that a decoded still becomes."""
 
-    size: int
-    frames: np.ndarray
-    audio: np.ndarray | None
-    encode_seconds: float
-    decode_seconds: float
-    note: str = ""
+    def __init__(self, picture: np.ndarray, drawn: Callable[[np.ndarray], np.ndarray]) -> None:
+        """``picture`` uint8 (H, W, 3)."""
+        self.picture, self.drawn = picture, drawn
+        self._kept: dict[int, tuple[list[bytes], float]] = {}
 
+    def within(self, most: int) -> Iterator[Drawn]:
+        """The finest of at most ``most`` bytes, if any is."""
+        found = peers.finest(self._coded, 8, 63, most)
+        if found is None:
+            return
+        began = time.perf_counter()
+        packets, took = self._kept[found[0]]
+        frames = self.drawn(peers.decoded_pictures("libdav1d", packets)[0])
+        setting = f"-c:v libsvtav1 -preset 0 -svtav1-params avif=1:tune=2 -crf {found[0]}, a still"
+        spent = time.perf_counter() - began
+        yield Drawn(sum(map(len, found[1])), frames, setting, took, spent)
 
-def still(picture: np.ndarray, most: int) -> tuple[int, np.ndarray] | None:
-    """Size and decoding of the finest AV1 still of at most ``most`` bytes; ``None``: none fits.
-
-    SVT-AV1's still-picture mode through PyAV, preset 0, tuned for SSIM; bare OBUs without the
-    temporal delimiter and the sequence header, which a format need not repeat.
-    """
-    options = {"preset": "0", "svtav1-params": "avif=1:tune=2"}
-
-    def code(quality: int) -> list[bytes]:
-        packets = peers.encoded("libsvtav1", picture[None], {**options, "crf": str(quality)})
-        kept.update({quality: packets})
-        return [frame_obus(packet) for packet in packets]
-
-    kept: dict[int, list[bytes]] = {}
-    found = peers.finest(code, 8, 63, most)
-    if found is None:
-        return None
-    whole = min(q for q, packets in kept.items() if [frame_obus(p) for p in packets] == found)
-    return sum(map(len, found)), peers.decoded_pictures("libdav1d", kept[whole])[0]
+    def _coded(self, quality: int) -> peers.Coded:
+        if quality not in self._kept:
+            began = time.perf_counter()
+            options = {"preset": "0", "svtav1-params": "avif=1:tune=2", "crf": str(quality)}
+            packets = peers.encoded("libsvtav1", self.picture[None], options)
+            self._kept[quality] = packets, time.perf_counter() - began
+        packets, took = self._kept[quality]
+        return [frame_obus(packet) for packet in packets], took
 
 
 def frame_obus(data: bytes) -> bytes:
@@ -85,60 +85,27 @@ def frame_obus(data: bytes) -> bytes:
     return kept
 
 
-def frozen(frames: np.ndarray, audio: np.ndarray | None, rate: float) -> Coded | None:
-    """The first frame for as long as the clip lasts; ``rate`` in bits a second of everything."""
-    return _with_voice(frames, audio, rate, lambda most: _frozen(frames, most))
+def frozen(frames: np.ndarray) -> Stills:
+    """The frame that is most like all others, for as long as the clip lasts."""
+    home = middle(frames)
+    return Stills(frames[home], lambda key: np.repeat(key[None], len(frames), 0))
 
 
-def warped(
-    frames: np.ndarray, audio: np.ndarray | None, rate: float, mesh: np.ndarray
-) -> Coded | None:
-    """The first frame warped to ``mesh`` (N, 478, 2) in pixels, NaN where no face was found."""
-
-    def pictures(most: int) -> tuple[int, np.ndarray] | None:
-        key = still(frames[0], most)
-        return None if key is None else (key[0], warps(key[1], mesh[: len(frames)]))
-
-    return _with_voice(frames, audio, rate, pictures)
+def warped(frames: np.ndarray, mesh: np.ndarray) -> Stills:
+    """The same still, warped to ``mesh`` (N, 478, 2) in pixels, NaN where no face was found."""
+    seen = np.flatnonzero(~np.isnan(mesh[: len(frames), 0, 0]))
+    home = int(seen[middle(frames[seen])]) if len(seen) else 0
+    return Stills(frames[home], lambda key: warps(key, mesh[: len(frames)], home))
 
 
-def peer(name: str, frames: np.ndarray, audio: np.ndarray | None, rate: float) -> Coded | None:
-    """An ordinary video codec (``peers``) with the cheapest voice."""
-    return _with_voice(frames, audio, rate, lambda most: peers.pictures_within(name, frames, most))
+def middle(frames: np.ndarray) -> int:
+    """Which of the frames (N, H, W, 3) is nearest to their mean, by every fourth pixel."""
+    small = frames[:, ::4, ::4].astype(np.float32)
+    return int(np.square(small - small.mean(0)).mean((1, 2, 3)).argmin())
 
 
-def _frozen(frames: np.ndarray, most: int) -> tuple[int, np.ndarray] | None:
-    key = still(frames[0], most)
-    return None if key is None else (key[0], np.repeat(key[1][None], len(frames), 0))
-
-
-def _with_voice(
-    frames: np.ndarray,
-    audio: np.ndarray | None,
-    rate: float,
-    pictures: Callable[[int], tuple[int, np.ndarray] | None],
-) -> Coded | None:
-    """Voice first (Codec2 700C, or Opus where at least 12 kbps are there), pictures by the rest.
-
-    Seconds count the quality search as encoding, and decoding is not told apart: 0.
-    """
-    began = time.perf_counter()
-    total = int(rate * len(frames) / 25 / 8)
-    size, sound, note = 0, None, "no sound"
-    if audio is not None and rate >= 12_000:
-        (size, sound), note = peers.opus(audio, 6_000), "Opus 6 kbps"
-    elif audio is not None and peers.codec2_found():
-        (size, sound), note = peers.codec2(audio, "700C"), "Codec2 700C"
-    elif audio is not None:
-        note = "voice absent and free: c2enc is not on the path"
-    found = pictures(total - size)
-    if found is None:
-        return None
-    return Coded(size + found[0], found[1], sound, time.perf_counter() - began, 0.0, note)
-
-
-def warps(key: np.ndarray, mesh: np.ndarray) -> np.ndarray:
-    """``key`` (H, W, 3) as it would look with each ``mesh``; the first is its own: (N, H, W, 3).
+def warps(key: np.ndarray, mesh: np.ndarray, home: int = 0) -> np.ndarray:
+    """``key`` (H, W, 3) as it would look with each ``mesh``, whose own is ``home``: (N, H, W, 3).
 
     Frames without a mesh repeat the one before.
     """
@@ -146,17 +113,17 @@ def warps(key: np.ndarray, mesh: np.ndarray) -> np.ndarray:
     edge = np.linspace(0, 1, 5)
     border = {(x, y) for x in edge for y in edge if x in (0, 1) or y in (0, 1)}
     pinned = np.array(sorted(border)) * (width - 1, height - 1)
-    home = np.concatenate([mesh[0, list(CONTROL)], pinned])
+    own = np.concatenate([mesh[home, list(CONTROL)], pinned])
     across, down = np.linspace(0, width - 1, GRID), np.linspace(0, height - 1, GRID)
     places = np.stack(np.meshgrid(across, down)).reshape(2, -1).T
     picture = torch.from_numpy(key.copy()).permute(2, 0, 1)[None].float()
     results: list[np.ndarray] = []
     for points in mesh:
-        if np.isnan(points[0, 0]) or np.isnan(home[0, 0]):
+        if np.isnan(points[0, 0]) or np.isnan(own[0, 0]):
             results.append(results[-1] if results else key)
             continue
         there = np.concatenate([points[list(CONTROL)], pinned])
-        field = torch.from_numpy(spline(there, home, places).reshape(1, GRID, GRID, 2)).float()
+        field = torch.from_numpy(spline(there, own, places).reshape(1, GRID, GRID, 2)).float()
         field = functional.interpolate(
             field.permute(0, 3, 1, 2), (height, width), mode="bilinear", align_corners=True
         ).permute(0, 2, 3, 1)

@@ -19,16 +19,17 @@ from typing import Any
 import numpy as np
 
 from avcc.errors import AvccError
-from avcc.evaluation import baselines, peers
-from avcc.evaluation.baselines import Coded
+from avcc.evaluation import baselines, split
+from avcc.evaluation.folder import is_page
 from avcc.evaluation.groups import traits
+from avcc.evaluation.peers import PEERS, Pictures, absence
 from avcc.evaluation.picture import PictureMeter, face_meshes
 from avcc.evaluation.sound import Reference, SoundMeter
+from avcc.evaluation.split import Coded, Judge, Material
 from avcc.media.read import read
 from avcc.stages import FRAME_RATE, SAMPLES_PER_FRAME, Clip
 
 MEDIA = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".ogv"}
-PEERS = ("x264", "x265", "svtav1", "vp9")
 STILLS = {"frozen": "svtav1", "warp": "svtav1"}  # coders that begin with a still: what codes it
 CODERS = ("avcc", *STILLS, *PEERS)
 
@@ -41,6 +42,7 @@ class Source:
     clip: Clip
     frames: np.ndarray
     reference: Reference | None
+    material: Material | None = None  # what peers share between rates
 
     @cached_property
     def mesh(self) -> np.ndarray:
@@ -69,6 +71,8 @@ class Row:
     values: dict[str, float] = field(default_factory=dict)
     traits: dict[str, float] = field(default_factory=dict)
     note: str = ""
+    setting: str = ""  # of the coder, as it was run
+    film: str = ""  # of what came back, where one was kept: its file's name
     # of some frames of source and decoded, for distances between all clips' (``kernel.kid``)
     features: tuple[np.ndarray, np.ndarray] | None = field(default=None, repr=False)
 
@@ -83,19 +87,29 @@ class Meter:
         self.picture, self.sound = PictureMeter(folder), SoundMeter(skip)
         self.stride = stride
         self.notes = self.picture.notes + self.sound.notes
+        # What tells these measures from others (``kept``).
+        self.identity = [*self.picture.identity, *self.sound.identity, f"stride {stride}"]
 
-    def row(self, source: Source, coder: str, rate: float) -> Row:
-        """Code ``source`` and measure what comes back."""
+    def row(
+        self,
+        source: Source,
+        coder: str,
+        rate: float,
+        show: Callable[[np.ndarray, np.ndarray | None], str] | None = None,
+    ) -> Row:
+        """Code ``source`` and measure what comes back; ``show`` keeps it and gives its name."""
         row = Row(source.name, coder, rate, source.seconds)
         try:
-            coded = coder_named(coder)(source, rate)
+            coded = self._coded(source, coder, rate)
         except AvccError as error:
             row.note = f"{type(error).__name__}: {error}"
             return row
         if coded is None:
             row.note = "cannot go this low"
             return row
-        row.size, row.note = coded.size, coded.note
+        row.size, row.note, row.setting = coded.size, coded.note, coded.setting
+        if show is not None:
+            row.film = show(coded.frames, coded.audio)
         row.values["kbps"] = 8 * coded.size / source.seconds / 1000
         row.values["frames_short"] = float(len(source.frames) - len(coded.frames))
         mesh = source.mesh if "landmarks absent" not in " ".join(self.notes) else None
@@ -108,20 +122,32 @@ class Meter:
         row.values["decode_x"] = coded.decode_seconds / source.seconds
         return row
 
+    def _coded(self, source: Source, coder: str, rate: float) -> Coded | None:
+        """The clip by a coder within ``rate`` bits a second, if it goes so low. Raises
+        ``AvccError``."""
+        if coder == "avcc":
+            return _avcc(source, rate)
+        if why := why_absent(coder):
+            raise AvccError(why)
+        if source.material is None:
+            judge = Judge(self.picture.nearness, self.sound.intelligibility)
+            source.material = Material(source.frames, source.clip.audio, judge)
+        frames = source.frames
+        makers: dict[str, Callable[[], split.Pictures]] = {
+            "frozen": lambda: baselines.frozen(frames),
+            "warp": lambda: baselines.warped(frames, source.mesh),
+        }
+        make = makers.get(coder, lambda: Pictures(coder, frames))
+        return source.material.best(coder, make, rate)
 
-def coder_named(name: str) -> Callable[[Source, float], Coded | None]:
-    """The coder as a function of a source and of bits a second."""
-    if name == "avcc":
-        return _avcc
-    if name in CODERS and not peers.available(STILLS.get(name, name)):
-        raise AvccError(f"this PyAV build has no encoder for {name}")
-    if name == "frozen":
-        return lambda s, rate: baselines.frozen(s.frames, s.clip.audio, rate)
-    if name == "warp":
-        return lambda s, rate: baselines.warped(s.frames, s.clip.audio, rate, s.mesh)
-    if name in PEERS:
-        return lambda s, rate: baselines.peer(name, s.frames, s.clip.audio, rate)
-    raise AvccError(f"no coder is called {name!r}; there are {', '.join(CODERS)}")
+
+def why_absent(coder: str) -> str:
+    """Why a coder can't be run here; empty where it can."""
+    if coder == "avcc":
+        return ""
+    if coder not in CODERS:
+        return f"no coder is called {coder!r}; there are {', '.join(CODERS)}"
+    return absence(STILLS.get(coder, coder))
 
 
 def _avcc(source: Source, rate: float) -> Coded:
@@ -136,7 +162,7 @@ def _avcc(source: Source, rate: float) -> Coded:
     return Coded(len(data), frames, clip.audio, coded - began, done - coded)
 
 
-def source_of(path: Path, seconds: float) -> Source:
+def source_of(path: Path, seconds: float, name: str = "") -> Source:
     """The clip at ``path``, its first ``seconds`` at most. Raises ``MediaError``."""
     clip = read(path)
     count = min(clip.count, max(1, round(seconds * float(FRAME_RATE))))
@@ -144,14 +170,15 @@ def source_of(path: Path, seconds: float) -> Source:
     count = len(frames)
     audio = None if clip.audio is None else clip.audio[: count * SAMPLES_PER_FRAME]
     cut = Clip(frames, count, audio, clip.crop)
-    return Source(path.stem, cut, frames, None if audio is None else Reference(audio))
+    return Source(name or path.stem, cut, frames, None if audio is None else Reference(audio))
 
 
 def clip_paths(paths: Iterable[Path]) -> Iterator[Path]:
-    """Files as they are, and the media files in folders, by name."""
+    """Files as they are, and the media files in folders, by name; the films of pages aren't."""
     for path in paths:
         if path.is_dir():
-            yield from sorted(p for p in path.rglob("*") if p.suffix.lower() in MEDIA)
+            found = sorted(p for p in path.rglob("*") if p.suffix.lower() in MEDIA and p.is_file())
+            yield from (p for p in found if not any(map(is_page, p.parents)))
         else:
             yield path
 

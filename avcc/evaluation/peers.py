@@ -1,181 +1,224 @@
-"""What ordinary codecs make of a clip: H.264, HEVC, AV1 and VP9 through PyAV; Opus and Codec2.
+"""What ordinary codecs make of pictures: H.264, HEVC, AV1 (two encoders), VP9 and VVC.
 
-Each picture coder is a good, slow setting of its encoder with one key frame, and its quality is
-searched for the finest that fits the bits asked for. Sizes are real bytes of the elementary streams
-(every packet, headers in band), without a container, which flatters peers by some hundred bytes.
+Each is a good, slow setting of its encoder with one key frame; ten bits where the encoder has them,
+for that saves bits even with sources of eight. Its quality is searched for the finest that fits the
+bits asked for. Few bits go further on a smaller picture, or on every other one, so each may also
+code the picture at half its width, at 25 or 12.5 a second, and scale and repeat it when decoding
+(``SHAPES``); ``split`` takes the best. Sizes are real bytes of the elementary streams (every
+packet, headers in band), without a container, which flatters peers by some hundred bytes.
+
+Encoders are PyAV's; ``aom`` goes through ``aomenc`` (Debian: ``aom-tools``) where PyAV's build
+lacks libaom, and ``vvenc`` through ``vvencapp``, both on the path.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
-import tempfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
 
-from avcc.stages import FRAME_RATE, SAMPLE_RATE
+from avcc.analysis.identity import same_priority
+from avcc.evaluation import commands
+from avcc.stages import FRAME_RATE
 
 os.environ.setdefault("SVT_LOG", "1")  # errors only; read when the encoder starts
 
-CODEC2_MODES = {"700C": 700, "1200": 1200, "2400": 2400}  # mode: bits a second
-_PICTURE = {  # peer: encoder, decoder, range of its quality (fine, coarse), options
-    "x264": ("libx264", "h264", (10, 51), {"preset": "veryslow", "tune": "ssim", "g": "9999"}),
-    "x265": (
-        "libx265",
-        "hevc",
-        (10, 51),
+
+@dataclass(frozen=True)
+class Encoder:
+    """How a peer is run: names of PyAV's coders, the range of its quality, pixels, options."""
+
+    encoder: str
+    decoder: str
+    fine: int
+    coarse: int
+    pixels: str
+    options: dict[str, str]
+    quality: str = "crf"
+    program: str = ""  # on the path, where PyAV has no such encoder
+
+
+PEERS = {
+    "x264": Encoder(
+        "libx264", "h264", 10, 51, "yuv420p", {"preset": "veryslow", "tune": "ssim", "g": "9999"}
+    ),
+    "x265": Encoder(
+        *("libx265", "hevc", 10, 51, "yuv420p10le"),
         {"preset": "slower", "x265-params": "keyint=9999:log-level=none:info=0:pools=none"},
     ),
-    "svtav1": (
-        "libsvtav1",
-        "libdav1d",
-        (20, 63),
+    "svtav1": Encoder(
+        *("libsvtav1", "libdav1d", 20, 63, "yuv420p10le"),
         {"preset": "3", "svtav1-params": "keyint=-1:tune=2:lp=1"},
     ),
-    "vp9": (
-        "libvpx-vp9",
-        "libvpx-vp9",
-        (20, 63),
+    "aom": Encoder(
+        *("libaom-av1", "libdav1d", 20, 63, "yuv420p10le"),
+        {"cpu-used": "2", "b": "0", "g": "9999", "lag-in-frames": "48"},
+        program="aomenc",
+    ),
+    "vp9": Encoder(
+        *("libvpx-vp9", "libvpx-vp9", 20, 63, "yuv420p"),
         {"deadline": "good", "cpu-used": "1", "b": "0", "g": "9999"},
     ),
+    "vvenc": Encoder("", "vvc", 20, 63, "yuv420p10le", {}, "qp", program="vvencapp"),
 }
+SHAPES = ((1, 1), (2, 1), (2, 2))  # the width's divisor; one of how many pictures is coded
+Coded = tuple[list[bytes], float]  # packets, and seconds that coding them took
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Coded pictures: real bytes, frames uint8 (N, H, W, 3), how they were made, what it took."""
+
+    size: int
+    frames: np.ndarray
+    setting: str
+    encode_seconds: float = 0.0
+    decode_seconds: float = 0.0
 
 
 @cache
-def available(peer: str) -> bool:
-    """Whether this PyAV build can code and decode ``peer``."""
-    encoder, decoder, *_ = _PICTURE[peer]
+def absence(peer: str) -> str:
+    """Why ``peer`` can't be run here; empty where it can."""
+    how = PEERS[peer]
+    if not _has(how.decoder, "r"):
+        return f"this PyAV build has no decoder {how.decoder}"
+    if _has(how.encoder, "w") or commands.found(how.program):
+        return ""
+    wanted = [f"this PyAV build has no encoder {how.encoder}"] if how.encoder else []
+    wanted += [f"{how.program} isn't on the path"] if how.program else []
+    return " and ".join(wanted)
+
+
+def _has(name: str, mode: Any) -> bool:
     try:
-        av.codec.Codec(encoder, "w")
-        av.codec.Codec(decoder, "r")
+        av.codec.Codec(name, mode)
     except ValueError:
         return False
     return True
 
 
-def coded_pictures(peer: str, frames: np.ndarray, quality: int) -> list[bytes]:
-    """Packets of ``frames`` (N, H, W, 3) at 25 a second with constant ``quality`` (CRF)."""
-    encoder, _, _, options = _PICTURE[peer]
-    return encoded(encoder, frames, {**options, "crf": str(quality)})
+class Pictures:
+    """One clip's pictures by one peer. What was coded once is kept, for other rates ask for it."""
+
+    def __init__(self, peer: str, frames: np.ndarray) -> None:
+        """Frames uint8 RGB (N, H, W, 3), sides even also when halved."""
+        self.how, self.frames = PEERS[peer], frames
+        self._kept: dict[tuple[int, int, int], Coded] = {}
+
+    def within(self, most: int) -> Iterator[Drawn]:
+        """For each shape the finest quality of at most ``most`` bytes, if any is."""
+        how = self.how
+        for narrow, apart in SHAPES:
+            found = finest(self._coder(narrow, apart), how.fine, how.coarse, most)
+            if found is not None:
+                yield self._drawn(narrow, apart, *found)
+
+    def _coder(self, narrow: int, apart: int) -> Callable[[int], Coded]:
+        def code(quality: int) -> Coded:
+            key = (narrow, apart, quality)
+            if key not in self._kept:
+                self._kept[key] = coded(self.how, self.frames[::apart], quality, narrow, apart)
+            return self._kept[key]
+
+        return code
+
+    def _drawn(self, narrow: int, apart: int, quality: int, packets: list[bytes]) -> Drawn:
+        height, width = self.frames.shape[1:3]
+        began = time.perf_counter()
+        pictures = decoded_pictures(self.how.decoder, packets, width, height)
+        frames = np.repeat(pictures, apart, 0)[: len(self.frames)]
+        spent = time.perf_counter() - began
+        rate = f"{float(FRAME_RATE / apart):g}"
+        setting = f"{told(self.how, quality)}, {width // narrow}x{height // narrow} at {rate} Hz"
+        took = self._kept[narrow, apart, quality][1]
+        return Drawn(sum(map(len, packets)), frames, setting, took, spent)
 
 
-def encoded(encoder: str, frames: np.ndarray, options: dict[str, str]) -> list[bytes]:
-    """Packets of uint8 RGB (N, H, W, 3) as 4:2:0, BT.601, studio range."""
+def told(how: Encoder, quality: int | str) -> str:
+    """The settings as FFmpeg's options, or as the command."""
+    if not _has(how.encoder, "w"):
+        return " ".join(commands.command(how.program, quality, "in.y4m", "out"))
+    options = {**how.options, how.quality: str(quality)}
+    given = " ".join(f"-{name} {value}" for name, value in options.items())
+    return f"-c:v {how.encoder} -pix_fmt {how.pixels} {given}"
+
+
+def coded(how: Encoder, frames: np.ndarray, quality: int, narrow: int, apart: int) -> Coded:
+    """Packets of frames (N, H, W, 3), ``apart`` frames apart, at one ``narrow``th of the width."""
+    height, width = (side // narrow for side in frames.shape[1:3])
+    rate = FRAME_RATE / apart
+    began = time.perf_counter()
+    if _has(how.encoder, "w"):
+        options = {**how.options, how.quality: str(quality)}
+        packets = encoded(how.encoder, frames, options, how.pixels, (width, height), rate)
+    else:
+        planes = (_planar(rgb, how.pixels, width, height) for rgb in frames)
+        packets = commands.packets(how.program, planes, quality, (width, height), rate)
+    return packets, time.perf_counter() - began
+
+
+def encoded(
+    encoder: str,
+    frames: np.ndarray,
+    options: dict[str, str],
+    pixels: str = "yuv420p",
+    size: tuple[int, int] | None = None,
+    rate: Fraction = FRAME_RATE,
+) -> list[bytes]:
+    """Packets of uint8 RGB (N, H, W, 3) as 4:2:0, BT.601, studio range, scaled to ``size``."""
     context: Any = av.CodecContext.create(encoder, "w")
-    context.height, context.width = frames.shape[1:3]
-    context.pix_fmt = "yuv420p"
-    context.framerate, context.time_base = FRAME_RATE, 1 / FRAME_RATE
+    context.width, context.height = size or frames.shape[2:0:-1]
+    context.pix_fmt = pixels
+    context.framerate, context.time_base = rate, 1 / rate
     context.thread_count = 1
     context.options = options
     packets = []
-    for index, rgb in enumerate(frames):
-        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24")
-        picture = picture.reformat(
-            format="yuv420p",
-            dst_colorspace="ITU601",
-            dst_color_range="MPEG",
-            interpolation="LANCZOS",
-        )
-        picture.pts, picture.time_base = index, Fraction(1 / FRAME_RATE)
-        packets += context.encode(picture)
-    packets += context.encode(None)
+    with same_priority():
+        for index, rgb in enumerate(frames):
+            picture = _planar(rgb, pixels, context.width, context.height)
+            picture.pts, picture.time_base = index, Fraction(1 / rate)
+            packets += context.encode(picture)
+        packets += context.encode(None)
     return [bytes(packet) for packet in packets]
 
 
-def decoded_pictures(decoder: str, packets: list[bytes]) -> np.ndarray:
-    """uint8 RGB (N, H, W, 3) of packets in coding order."""
+def _planar(rgb: np.ndarray, pixels: str, width: int, height: int) -> av.VideoFrame:
+    picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24")
+    how = {"dst_colorspace": "ITU601", "dst_color_range": "MPEG", "interpolation": "LANCZOS"}
+    return picture.reformat(width=width, height=height, format=pixels, **how)  # type: ignore[arg-type]
+
+
+def decoded_pictures(
+    decoder: str, packets: list[bytes], width: int | None = None, height: int | None = None
+) -> np.ndarray:
+    """uint8 RGB (N, H, W, 3) of packets in coding order, scaled to a size."""
     context: Any = av.CodecContext.create(decoder, "r")
     pictures = []
     for packet in packets:
         pictures += context.decode(av.Packet(packet))
     pictures += context.decode(None)
     how = {"format": "rgb24", "src_colorspace": "ITU601", "interpolation": "LANCZOS"}
-    return np.stack([picture.reformat(**how).to_ndarray() for picture in pictures])
-
-
-def pictures_within(peer: str, frames: np.ndarray, most: int) -> tuple[int, np.ndarray] | None:
-    """Real size and decoded frames of the finest quality of at most ``most`` bytes, if any is."""
-    _, decoder, (fine, coarse), _ = _PICTURE[peer]
-    found = finest(lambda quality: coded_pictures(peer, frames, quality), fine, coarse, most)
-    if found is None:
-        return None
-    return sum(map(len, found)), decoded_pictures(decoder, found)
+    size = {"width": width, "height": height}
+    return np.stack([picture.reformat(**size, **how).to_ndarray() for picture in pictures])
 
 
 def finest(
-    code: Callable[[int], list[bytes]], fine: int, coarse: int, most: int
-) -> list[bytes] | None:
-    """Packets of the lowest quantiser in ``fine..coarse`` that take at most ``most`` bytes."""
+    code: Callable[[int], Coded], fine: int, coarse: int, most: int
+) -> tuple[int, list[bytes]] | None:
+    """The lowest quantiser in ``fine..coarse`` within ``most`` bytes, and its packets."""
     best = None
     while fine <= coarse:
         middle = (fine + coarse) // 2
-        packets = code(middle)
+        packets, _ = code(middle)
         if sum(map(len, packets)) <= most:
-            best, coarse = packets, middle - 1
+            best, coarse = (middle, packets), middle - 1
         else:
             fine = middle + 1
     return best
-
-
-def opus(audio: np.ndarray, bitrate: int) -> tuple[int, np.ndarray]:
-    """Real size and decoded sound of Opus (VBR, 60 ms packets, its delay removed)."""
-    context: Any = av.CodecContext.create("libopus", "w")
-    context.sample_rate, context.layout, context.format = SAMPLE_RATE, "mono", "flt"
-    context.bit_rate = bitrate
-    context.options = {"application": "voip", "frame_duration": "60"}
-    padded = np.pad(audio.astype(np.float32), (0, SAMPLE_RATE // 5))
-    context.open()
-    packets = []
-    size = context.frame_size
-    for start in range(0, len(padded) - size + 1, size):
-        frame = av.AudioFrame.from_ndarray(padded[None, start : start + size], "flt", "mono")
-        frame.sample_rate, frame.pts, frame.time_base = SAMPLE_RATE, start, Fraction(1, SAMPLE_RATE)
-        packets += context.encode(frame)
-    packets += context.encode(None)
-    data = [bytes(packet) for packet in packets]
-    decoder: Any = av.CodecContext.create("libopus", "r")
-    decoder.sample_rate, decoder.layout = 48_000, "mono"
-    resampler = av.AudioResampler("flt", "mono", SAMPLE_RATE)
-    pieces = []
-    for packet in [*map(av.Packet, data), None]:
-        for frame in decoder.decode(packet):
-            frame.pts = None
-            pieces += [f.to_ndarray().reshape(-1) for f in resampler.resample(frame)]
-    pieces += [f.to_ndarray().reshape(-1) for f in resampler.resample(None)]
-    sound = np.concatenate(pieces)
-    delay = 104  # 6.5 ms of look-ahead at 16 kHz
-    return sum(map(len, data)), sound[delay : delay + len(audio)]
-
-
-def codec2_found() -> bool:
-    """Whether Codec2's two commands (Debian: ``codec2``) are on the path."""
-    return bool(shutil.which("c2enc") and shutil.which("c2dec"))
-
-
-def codec2(audio: np.ndarray, mode: str = "700C") -> tuple[int, np.ndarray]:
-    """Real size and decoded sound, 8 kHz inside, through ``c2enc`` and ``c2dec``."""
-    with tempfile.TemporaryDirectory() as folder:
-        raw, bits, back = (str(Path(folder, name)) for name in ("in.raw", "bits.c2", "out.raw"))
-        narrow = np.clip(_resampled(audio, SAMPLE_RATE, 8_000), -1, 1)
-        (narrow * 32767).astype("<i2").tofile(raw)
-        for command in (["c2enc", mode, raw, bits], ["c2dec", mode, bits, back]):
-            subprocess.run(command, check=True, capture_output=True)
-        wide = _resampled(np.fromfile(back, "<i2").astype(np.float32) / 32768, 8_000, SAMPLE_RATE)
-        size = Path(bits).stat().st_size
-    return size, np.pad(wide, (0, max(0, len(audio) - len(wide))))[: len(audio)]
-
-
-def _resampled(audio: np.ndarray, rate: int, to: int) -> np.ndarray:
-    """float32 mono at another sample rate."""
-    frame = av.AudioFrame.from_ndarray(audio[None].astype(np.float32), "flt", "mono")
-    frame.sample_rate = rate
-    resampler = av.AudioResampler("flt", "mono", to)
-    pieces = [*resampler.resample(frame), *resampler.resample(None)]
-    return np.concatenate([piece.to_ndarray().reshape(-1) for piece in pieces])

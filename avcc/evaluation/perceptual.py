@@ -24,6 +24,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from avcc.evaluation.digests import digest_of
+
 FOLDER_VARIABLE = "AVCC_PERCEPTUAL"
 BACKBONE = "squeezenet1_1.safetensors"
 HEADS = "lpips_squeeze_lin_v0.1.safetensors"
@@ -215,6 +217,15 @@ def load(kind: type[_Measure], folder: str | Path | None = None) -> tuple[_Measu
         return kind(found), ""
     except (OSError, KeyError, RuntimeError, SafetensorError) as error:
         return None, f"{kind.__name__} absent: {error}"
+
+
+def identity(folder: str | Path | None = None) -> str:
+    """A digest of the networks' files; empty where there are none."""
+    found = perceptual_folder(folder)
+    if found is None:
+        return ""
+    files = (found / name for name in (BACKBONE, HEADS, SECOND_BACKBONE))
+    return digest_of(*(path for path in files if path.is_file()))
 
 
 def distances(

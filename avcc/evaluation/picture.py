@@ -19,11 +19,13 @@ import torch
 from torch.nn import functional
 
 from avcc.evaluation import kernel, likeness, perceptual
+from avcc.evaluation.digests import version
 from avcc.media.mesh import FaceMesh
 from avcc.mesh import LIPS, MOUTH_GAPS, POINTS
 
 KERNEL_STRIDE = 5  # neighbours are too much alike to tell more
 LIKENESS_STRIDE = 5  # whom a face belongs to changes slowly
+_PACKAGES = ("dlib-bin", "mediapipe", "opencv-contrib-python", "pytorch-msssim", "torch")
 _EYES = ((33, 133), (362, 263))  # outer and inner corner of the right, inner and outer of the left
 
 
@@ -36,8 +38,12 @@ class PictureMeter:
         mesh_note = "" if _meshes_found() else "landmarks absent: pip install mediapipe==0.10.14"
         flow_note = "" if _flow() else "flicker absent: OpenCV is not installed"
         self.likeness, like_note = likeness.load()
-        notes = lpips_note, second_note, mesh_note, flow_note, like_note
+        scales_note = "" if _scales() else "MS-SSIM absent: pip install pytorch-msssim"
+        notes = lpips_note, second_note, mesh_note, flow_note, like_note, scales_note
         self.notes = tuple(n for n in notes if n)
+        # What tells these measures from others (``kept``).
+        self.identity = [f"{name} {version(name)}" for name in _PACKAGES]
+        self.identity += [*self.notes, perceptual.identity(folder)]
 
     def scores(
         self,
@@ -51,6 +57,7 @@ class PictureMeter:
         count = min(len(source), len(decoded))
         a, b = source[:count], decoded[:count]
         values = {"psnr": psnr(a, b), "ssim": ssim(a, b), "flicker": flicker(a, b)}
+        values["ms_ssim"] = ms_ssim(a, b)
         for name, network in (("lpips", self.lpips), ("second", self.second)):
             if network is not None:
                 pair = perceptual.distances(network, a[::stride], b[::stride])
@@ -63,6 +70,12 @@ class PictureMeter:
                 every = max(stride, LIKENESS_STRIDE)
                 values["likeness"] = self.likeness.distance(a, b, mesh, found, every)
         return {name: value for name, value in values.items() if not np.isnan(value)}
+
+    def nearness(self, source: np.ndarray, decoded: np.ndarray) -> float:
+        """1 - LPIPS, or SSIM where the network is absent: what splits are chosen by (``split``)."""
+        if self.lpips is None:
+            return ssim(source, decoded)
+        return 1 - float(perceptual.distances(self.lpips, source, decoded).mean())
 
     def features(
         self, source: np.ndarray, decoded: np.ndarray
@@ -152,6 +165,21 @@ def ssim(source: np.ndarray, decoded: np.ndarray) -> float:
     return float(np.mean(results)) if results else float("nan")
 
 
+def ms_ssim(source: np.ndarray, decoded: np.ndarray) -> float:
+    """Mean multi-scale SSIM of luma (Wang et al., 2003) by ``pytorch-msssim``; NaN without it, or
+    where the picture is too small for five scales (176 pixels and under)."""
+    if not _scales() or not len(source) or min(source.shape[1:3]) <= 176:
+        return float("nan")
+    from pytorch_msssim import ms_ssim as measure
+
+    with torch.inference_mode():
+        found = [
+            float(measure(_luma(a)[None, None], _luma(b)[None, None], data_range=255))
+            for a, b in zip(source, decoded, strict=True)
+        ]
+    return float(np.mean(found))
+
+
 def flicker(source: np.ndarray, decoded: np.ndarray) -> float:
     """Warping error of the decoded clip above the source's own, in levels of 255.
 
@@ -188,6 +216,11 @@ def _luma(frame: np.ndarray) -> torch.Tensor:
 def _meshes_found() -> bool:
     """Whether MediaPipe is there to find meshes with."""
     return importlib.util.find_spec("mediapipe") is not None
+
+
+def _scales() -> bool:
+    """Whether the package of MS-SSIM is there."""
+    return importlib.util.find_spec("pytorch_msssim") is not None
 
 
 @cache

@@ -7,44 +7,58 @@ import json
 import platform
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from avcc.evaluation.bench import Row
 from avcc.evaluation.kernel import kid
+from avcc.media.safe import temporary
 
 RESAMPLES = 2000
-METRICS = {  # name: (heading, digits, which way is better)
-    "kbps": ("real rate, kbps", 3, ""),
-    "lpips": ("LPIPS (squeeze)", 4, "low"),
-    "second": ("second distance", 4, "low"),
-    "kid": ("KID x 1000 over all clips (low)", 2, ""),
-    "landmark": ("landmark error, % of eye distance", 2, "low"),
-    "mouth": ("mouth error, % of eye distance", 2, "low"),
-    "mouth_corr": ("mouth opening correlation", 3, "high"),
-    "faces_missing": ("share of faces lost", 3, "low"),
-    "likeness": ("face descriptor's distance (same person: 0.6)", 3, "low"),
-    "psnr": ("PSNR, dB", 2, "high"),
-    "ssim": ("SSIM", 4, "high"),
-    "flicker": ("flicker, levels", 2, "near 0"),
-    "pesq": ("PESQ-WB", 3, "high"),
-    "stoi": ("STOI", 3, "high"),
-    "estoi": ("ESTOI", 3, "high"),
-    "dnsmos": ("DNSMOS overall", 2, "high"),
-    "dnsmos_source": ("  of the sources", 2, ""),
-    "p808": ("DNSMOS P.808", 2, "high"),
-    "p808_source": ("  of the sources", 2, ""),
-    "speaker": ("speaker similarity", 3, "high"),
-    "wer": ("WER against the source's words", 3, "low"),
-    "lag_ms": ("sound late by, ms", 1, "near 0"),
-    "frames_short": ("frames missing at the end", 2, "near 0"),
-    "encode_x": ("encode time / duration", 2, "low"),
-    "decode_x": ("decode time / duration", 2, "low"),
+
+
+class Metric(NamedTuple):
+    """How a measure is told."""
+
+    heading: str
+    digits: int
+    better: str  # which way is: low, high, near 0; empty where neither is
+    drawn: bool = True  # as a curve
+
+
+METRICS = {
+    "kbps": Metric("real rate, kbps", 3, "", False),
+    "lpips": Metric("LPIPS (squeeze)", 4, "low"),
+    "second": Metric("second distance", 4, "low"),
+    "kid": Metric("KID x 1000 over all clips", 2, "low"),
+    "landmark": Metric("landmark error, % of eye distance", 2, "low"),
+    "mouth": Metric("mouth error, % of eye distance", 2, "low"),
+    "mouth_corr": Metric("mouth opening correlation", 3, "high"),
+    "faces_missing": Metric("share of faces lost", 3, "low"),
+    "likeness": Metric("face descriptor's distance (same person: 0.6)", 3, "low"),
+    "psnr": Metric("PSNR, dB", 2, "high"),
+    "ssim": Metric("SSIM", 4, "high"),
+    "ms_ssim": Metric("MS-SSIM", 4, "high"),
+    "flicker": Metric("flicker, levels", 2, "near 0"),
+    "pesq": Metric("PESQ-WB", 3, "high"),
+    "stoi": Metric("STOI", 3, "high"),
+    "estoi": Metric("ESTOI", 3, "high"),
+    "visqol": Metric("ViSQOL (speech)", 3, "high"),
+    "dnsmos": Metric("DNSMOS overall", 2, "high"),
+    "dnsmos_source": Metric("  of the sources", 2, "", False),
+    "p808": Metric("DNSMOS P.808", 2, "high"),
+    "p808_source": Metric("  of the sources", 2, "", False),
+    "speaker": Metric("speaker similarity", 3, "high"),
+    "wer": Metric("WER against the source's words", 3, "low"),
+    "lag_ms": Metric("sound late by, ms", 1, "near 0"),
+    "frames_short": Metric("frames missing at the end", 2, "near 0", False),
+    "encode_x": Metric("encode time / duration", 2, "low"),
+    "decode_x": Metric("decode time / duration", 2, "low"),
 }
 _PACKAGES = (
-    *("torch", "numpy", "av", "mediapipe", "dlib-bin"),
-    *("pesq", "pystoi", "speechmos", "onnxruntime", "resemblyzer", "pocketsphinx"),
+    *("torch", "numpy", "scipy", "av", "mediapipe", "dlib-bin", "pytorch-msssim"),
+    *("pesq", "pystoi", "visqol-python", "speechmos", "onnxruntime", "resemblyzer", "pocketsphinx"),
 )
 
 
@@ -53,9 +67,13 @@ def interval(values: Sequence[float], seed: int = 0) -> tuple[float, float, floa
     x = np.asarray(values, np.float64)
     if len(x) < 2:
         return (float(x.mean()),) * 3
-    picks = np.random.default_rng(seed).integers(0, len(x), (RESAMPLES, len(x)))
-    low, high = np.percentile(x[picks].mean(1), [2.5, 97.5])
-    return float(x.mean()), float(low), float(high)
+    if np.ptp(x) == 0:
+        return (float(x[0]),) * 3
+    from scipy.stats import bootstrap
+
+    how = {"n_resamples": RESAMPLES, "method": "percentile", "rng": np.random.default_rng(seed)}
+    found = bootstrap((x,), np.mean, confidence_level=0.95, **how).confidence_interval
+    return float(x.mean()), float(found.low), float(found.high)
 
 
 def summary(rows: Sequence[Row]) -> list[dict[str, Any]]:
@@ -96,10 +114,11 @@ def table(rows: Sequence[Row], columns: int = 4) -> str:
         part = entries[start : start + columns]
         heads = [f"{e['coder']} {e['asked'] / 1000:g}k ({e['clips']}/{e['of']})" for e in part]
         lines = [["", *heads]]
-        for name, (heading, digits, better) in METRICS.items():
-            cells = [_cell(entry["metrics"].get(name), digits) for entry in part]
+        for name, metric in METRICS.items():
+            cells = [_cell(entry["metrics"].get(name), metric.digits) for entry in part]
             if any(cells):
-                lines.append([f"{heading}{f' ({better})' if better else ''}", *cells])
+                better = f" ({metric.better})" if metric.better else ""
+                lines.append([f"{metric.heading}{better}", *cells])
         over = [str(e["over"]) if e["over"] else "" for e in part]
         if any(over):
             lines.append(["CLIPS OVER THE RATE", *over])
@@ -120,21 +139,25 @@ def _line(cells: list[str], widths: list[int]) -> str:
     return "  ".join([first, *rest]).rstrip()
 
 
-def write_json(path: Path, rows: Sequence[Row], notes: Sequence[str]) -> None:
-    """Everything that was measured, with versions, as JSON; written whole or not at all."""
+def document(rows: Sequence[Row], notes: Sequence[str]) -> dict[str, Any]:
+    """Everything that was measured, with versions."""
     found: dict[str, str | None] = {}
     for package in _PACKAGES:
         try:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             found[package] = None
-    document = {
+    return {
         "summary": summary(rows),
         "rows": [row.as_dict() for row in rows],
         "notes": list(notes),
         "versions": {"python": platform.python_version(), **found},
         "machine": platform.processor() or platform.machine(),
     }
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    temporary.replace(path)
+
+
+def write_json(path: Path, rows: Sequence[Row], notes: Sequence[str]) -> None:
+    """The document as JSON, written whole or not at all."""
+    text = json.dumps(document(rows, notes), indent=1) + "\n"
+    with temporary(path) as work:
+        work.write_text(text, encoding="utf-8")

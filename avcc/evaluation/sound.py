@@ -2,10 +2,11 @@
 
 Sound is float32 mono at 16 kHz in -1..1 throughout. Every metric comes from a package that may be
 absent; then the metric is absent and ``SoundMeter.notes`` says what to install (the ``eval``
-extra): PESQ wide band (``pesq``), STOI and ESTOI (``pystoi``), DNSMOS overall and P.808
-(``speechmos``, models in the wheel), speaker similarity (``resemblyzer``, model in the wheel) and
-word error rate (``pocketsphinx``, English recogniser in the wheel; against the words that it hears
-in the source, so it measures lost intelligibility and not recognition).
+extra): PESQ wide band (``pesq``), STOI and ESTOI (``pystoi``), ViSQOL in speech mode
+(``visqol-python``), DNSMOS overall and P.808 (``speechmos``, models in the wheel), speaker
+similarity (``resemblyzer``, model in the wheel) and word error rate (``pocketsphinx``, English
+recogniser in the wheel; against the words that it hears in the source, so it measures lost
+intelligibility and not recognition).
 """
 
 from __future__ import annotations
@@ -17,16 +18,26 @@ from typing import Any
 
 import numpy as np
 
+from avcc.evaluation.digests import version
 from avcc.stages import SAMPLE_RATE
 
 QUIET = 1e-3  # RMS below which a source counts as silent and isn't scored
 HOP = 16  # samples, 1 ms: the resolution of the alignment
-_PACKAGES = {  # metric: module, what to install
-    "pesq": ("pesq", "pesq==0.0.4"),
-    "stoi": ("pystoi", "pystoi==0.4.1"),
-    "dnsmos": ("speechmos.dnsmos", "speechmos==0.0.1.1 onnxruntime librosa requests"),
-    "speaker": ("resemblyzer", "--no-deps resemblyzer==0.1.4 webrtcvad-wheels, and librosa"),
-    "wer": ("pocketsphinx", "pocketsphinx==5.1.1"),
+_PACKAGES = {  # metric: module, what to install, whose version it is
+    "pesq": ("pesq", "pesq==0.0.4", "pesq"),
+    "stoi": ("pystoi", "pystoi==0.4.1", "pystoi"),
+    "visqol": ("visqol", "visqol-python==3.8.0", "visqol-python"),
+    "dnsmos": (
+        "speechmos.dnsmos",
+        "speechmos==0.0.1.1 onnxruntime librosa requests",
+        "speechmos",
+    ),
+    "speaker": (
+        "resemblyzer",
+        "--no-deps resemblyzer==0.1.4 webrtcvad-wheels, and librosa",
+        "Resemblyzer",
+    ),
+    "wer": ("pocketsphinx", "pocketsphinx==5.1.1", "pocketsphinx"),
 }
 
 
@@ -46,7 +57,7 @@ class SoundMeter:
         self._modules: dict[str, Any] = {}
         self._models: dict[str, Any] = {}
         notes = []
-        for metric, (module, install) in _PACKAGES.items():
+        for metric, (module, install, _) in _PACKAGES.items():
             if metric in skip:
                 continue
             try:
@@ -56,6 +67,9 @@ class SoundMeter:
             except Exception as error:  # a broken optional package is an absent one
                 notes.append(f"{metric} absent ({error}): pip install {install}")
         self.notes = tuple(notes)
+        # What tells these measures from others (``kept``).
+        packages = (_PACKAGES[metric][2] for metric in self._modules)
+        self.identity = [f"{name} {version(name)}" for name in packages]
 
     def scores(self, reference: Reference, decoded: np.ndarray | None) -> dict[str, float]:
         """Every metric that can be had; empty where the source is silent or nothing was decoded.
@@ -77,6 +91,15 @@ class SoundMeter:
                 values |= getattr(self, f"_{metric}")(reference, a, b)
         return {name: float(value) for name, value in values.items() if np.isfinite(value)}
 
+    def intelligibility(self, source: np.ndarray, decoded: np.ndarray) -> float:
+        """ESTOI, what splits are chosen by (``split``); 0 where it can't be had."""
+        if "stoi" not in self._modules or _rms(source) < QUIET:
+            return 0.0
+        a, b = aligned(source, decoded, lag_samples(source, decoded))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return float(self._stoi(Reference(source), a, b).get("estoi", 0.0))
+
     def _pesq(self, _: Reference, a: np.ndarray, b: np.ndarray) -> dict[str, float]:
         try:
             return {"pesq": self._modules["pesq"].pesq(SAMPLE_RATE, a, b, "wb")}
@@ -91,6 +114,17 @@ class SoundMeter:
             "stoi": stoi(a, b, SAMPLE_RATE, extended=False),
             "estoi": stoi(a, b, SAMPLE_RATE, extended=True),
         }
+
+    def _visqol(self, _: Reference, a: np.ndarray, b: np.ndarray) -> dict[str, float]:
+        if "visqol" not in self._models:
+            self._models["visqol"] = self._modules["visqol"].VisqolApi()
+            self._models["visqol"].create(mode="speech")
+        try:
+            sounds = (np.asarray(x, np.float64) for x in (a, b))
+            found = self._models["visqol"].measure_from_arrays(*sounds, SAMPLE_RATE)
+        except Exception:  # its own errors: too short, or no speech to match
+            return {}
+        return {"visqol": float(found.moslqo)}
 
     def _dnsmos(self, reference: Reference, _: np.ndarray, b: np.ndarray) -> dict[str, float]:
         def rated(audio: np.ndarray) -> dict[str, float]:

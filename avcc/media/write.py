@@ -65,6 +65,7 @@ def write(
     *,
     ending: str | None = None,
     title: str | None = None,
+    comment: str = COMMENT,
     progress: Callable[[float], None] | None = None,
     overwrite: bool = True,
 ) -> None:
@@ -90,12 +91,12 @@ def write(
             temporary(target, overwrite=overwrite) as path,
             av.open(str(path), "w", format=kind.container, options=_muxing(kind)) as out,
         ):
-            _encode(out, kind, clip, title, progress)
+            _encode(out, kind, clip, title, comment, progress)
         return
     whole = _can_go_back(target)
     kind = KINDS[ending] if ending else _Kind("mp4", options={} if whole else _PIECES)
     with av.open(_Open(target, whole), "w", format=kind.container, options=_muxing(kind)) as out:
-        _encode(out, kind, clip, title, progress)
+        _encode(out, kind, clip, title, comment, progress)
     target.flush()
 
 
@@ -109,9 +110,10 @@ def _encode(
     kind: _Kind,
     clip: Clip,
     title: str | None,
+    comment: str,
     progress: Callable[[float], None] | None,
 ) -> None:
-    out.metadata["comment"] = COMMENT
+    out.metadata["comment"] = comment
     out.metadata["title"] = title or "avcc"
     if not kind.video:
         _encode_sound(out, kind, clip)
