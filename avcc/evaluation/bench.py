@@ -189,8 +189,9 @@ def manifest_paths(manifest: Path, split: str) -> list[Path]:
         return [manifest.parent / r["file"] for r in csv.DictReader(file) if r["split"] == split]
 
 
-def spread(paths: list[Path], limit: int) -> list[Path]:
-    """At most ``limit`` of the paths, evenly spread, so that neighbours don't stand for all."""
+def spread(paths: list[Any], limit: int) -> list[Any]:
+    """At most ``limit`` of the paths, or whatever they are, evenly spread, so that neighbours don't
+    stand for all."""
     if limit <= 0 or limit >= len(paths):
         return paths
     return [paths[i] for i in np.linspace(0, len(paths) - 1, limit).round().astype(int)]

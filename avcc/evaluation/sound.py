@@ -71,6 +71,10 @@ class SoundMeter:
         packages = (_PACKAGES[metric][2] for metric in self._modules)
         self.identity = [f"{name} {version(name)}" for name in packages]
 
+    def has(self, metric: str) -> bool:
+        """Whether this metric can be had."""
+        return metric in self._modules
+
     def scores(self, reference: Reference, decoded: np.ndarray | None) -> dict[str, float]:
         """Every metric that can be had; empty where the source is silent or nothing was decoded.
 
@@ -136,27 +140,28 @@ class SoundMeter:
         return rated(b) | {f"{name}_source": value for name, value in of_source.items()}
 
     def _speaker(self, reference: Reference, _: np.ndarray, b: np.ndarray) -> dict[str, float]:
-        module = self._modules["speaker"]
-        if "speaker" not in self._models:
-            self._models["speaker"] = module.VoiceEncoder("cpu", verbose=False)
-
-        def voice(audio: np.ndarray) -> np.ndarray | None:
-            if _rms(audio) == 0:
-                return None
-            spoken = module.preprocess_wav(np.clip(audio, -1, 1).astype(np.float32))
-            return self._models["speaker"].embed_utterance(spoken) if len(spoken) > 4000 else None
-
-        of_source = _once(reference, "speaker", lambda: voice(reference.audio))
-        of_decoded = voice(b)
+        of_source = _once(reference, "speaker", lambda: self.speaker(reference.audio))
+        of_decoded = self.speaker(b)
         if of_source is None:
             return {}
         return {"speaker": 0.0 if of_decoded is None else float(of_source @ of_decoded)}
 
-    def _wer(self, reference: Reference, _: np.ndarray, b: np.ndarray) -> dict[str, float]:
-        said = _once(reference, "words", lambda: self._words(reference.audio))
-        return {"wer": word_error_rate(said, self._words(b))} if said else {}
+    def speaker(self, audio: np.ndarray) -> np.ndarray | None:
+        """Whose voice it is: resemblyzer's embedding, of length 1; ``None`` for silence, for less
+        than a quarter of a second, and without the package."""
+        module = self._modules.get("speaker")
+        if module is None or _rms(audio) == 0:
+            return None
+        if "speaker" not in self._models:
+            self._models["speaker"] = module.VoiceEncoder("cpu", verbose=False)
+        spoken = module.preprocess_wav(np.clip(audio, -1, 1).astype(np.float32))
+        return self._models["speaker"].embed_utterance(spoken) if len(spoken) > 4000 else None
 
-    def _words(self, audio: np.ndarray) -> list[str]:
+    def _wer(self, reference: Reference, _: np.ndarray, b: np.ndarray) -> dict[str, float]:
+        said = _once(reference, "words", lambda: self.words(reference.audio))
+        return {"wer": word_error_rate(said, self.words(b))} if said else {}
+
+    def words(self, audio: np.ndarray) -> list[str]:
         """What the recogniser hears. A new decoder each time: it adapts to what it has heard."""
         decoder = self._modules["wer"].Decoder(loglevel="FATAL")
         pcm = (np.clip(audio, -1, 1) * 32767).astype(np.int16).tobytes()
