@@ -29,7 +29,9 @@ PROGRAMS = ("c2enc", "c2dec", "aomenc", "vvencapp")
 # Of the codec's packages; the measures name theirs themselves.
 _PACKAGES = ("av", "constriction", "mediapipe", "numpy", "torch")
 _OUTSIDE = {"training", "evaluation", "cli.py", "__main__.py", "terminal.py"}
-_MEASURES = ("bench", "groups", "kernel", "likeness", "perceptual", "picture", "sound")
+_MEASURES = (
+    *("bench", "contours", "groups", "kernel", "likeness", "perceptual", "picture", "sound"),
+)
 
 
 class Kept:

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from avcc.evaluation import kernel, likeness, perceptual
+from avcc.evaluation import contours, kernel, likeness, perceptual
 from avcc.evaluation.digests import version
 from avcc.media.mesh import FaceMesh
 from avcc.mesh import LIPS, MOUTH_GAPS, POINTS
@@ -38,8 +38,9 @@ class PictureMeter:
         mesh_note = "" if _meshes_found() else "landmarks absent: pip install mediapipe==0.10.14"
         flow_note = "" if _flow() else "flicker absent: OpenCV is not installed"
         self.likeness, like_note = likeness.load()
+        self.contours, contour_note = contours.load()
         scales_note = "" if _scales() else "MS-SSIM absent: pip install pytorch-msssim"
-        notes = lpips_note, second_note, mesh_note, flow_note, like_note, scales_note
+        notes = lpips_note, second_note, mesh_note, flow_note, like_note, contour_note, scales_note
         self.notes = tuple(n for n in notes if n)
         # What tells these measures from others (``kept``).
         self.identity = [f"{name} {version(name)}" for name in _PACKAGES]
@@ -69,6 +70,8 @@ class PictureMeter:
             if self.likeness is not None:
                 every = max(stride, LIKENESS_STRIDE)
                 values["likeness"] = self.likeness.distance(a, b, mesh, found, every)
+            if self.contours is not None:
+                values |= self.contours.scores(a, b, mesh)
         return {name: value for name, value in values.items() if not np.isnan(value)}
 
     def nearness(self, source: np.ndarray, decoded: np.ndarray) -> float:

@@ -35,6 +35,8 @@ METRICS = {
     "landmark": Metric("landmark error, % of eye distance", 2, "low"),
     "mouth": Metric("mouth error, % of eye distance", 2, "low"),
     "mouth_corr": Metric("mouth opening correlation", 3, "high"),
+    "contour": Metric("landmark error by dlib, % of eye distance", 2, "low"),
+    "lips_corr": Metric("mouth opening correlation by dlib", 3, "high"),
     "faces_missing": Metric("share of faces lost", 3, "low"),
     "likeness": Metric("face descriptor's distance (same person: 0.6)", 3, "low"),
     "psnr": Metric("PSNR, dB", 2, "high"),
