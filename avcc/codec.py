@@ -211,7 +211,7 @@ class Codec:
         features = nets.dequantised(symbols)
         noise = symbols.head.seed if seed is None else seed
         told = partial(progress, "denoising") if progress else None
-        latents = nets.denoised(features, symbols, part, steps or DEFAULT_STEPS, noise, told)
+        latents = nets.denoised(features, symbols, steps or DEFAULT_STEPS, noise, told, part)
         frames = nets.drawn(features, latents, part)
         audio = nets.spoken(features, part.samples(symbols.head.samples), latents, part.first)
         return Clip(frames, part.count, audio, symbols.head.crop)
@@ -256,10 +256,10 @@ class _Decoder:
         self,
         features: Features,
         symbols: Symbols,
-        part: Span,
         steps: int,
         seed: int,
         progress: Callable[[float], None] | None,
+        part: Span | None = None,
     ) -> Latents:
         """AVDiff's motion and mel."""
         point = symbols.head.point
@@ -273,21 +273,21 @@ class _Decoder:
             sound=symbols.head.samples > 0,
             device=self.device,
         )
-        count = symbols.head.frames
-        mel, motion = sample(self.avdiff, condition, count, seed, steps, progress, part.windows)
+        count, windows = symbols.head.frames, part.windows if part else None
+        mel, motion = sample(self.avdiff, condition, count, seed, steps, progress, windows)
         return condition.latents(mel, motion)
 
-    def drawn(self, features: Features, latents: Latents, part: Span) -> Rendering:
+    def drawn(self, features: Features, latents: Latents, part: Span | None = None) -> Rendering:
         first, *others = features.keys
         meshes = partial(self.bank.meshes, key=first.mesh)
         # A later key frame fits the frame that it is, whatever motion made of its mesh.
         moved = meshes(latents.motion[[key.frame for key in others]])
         keys = [first, *(replace(k, mesh=m) for k, m in zip(others, moved, strict=True))]
-        motion, ends = latents.motion, (part.first, part.last)
+        motion, ends = latents.motion, (part.first, part.last) if part else None
         return Rendering(self.renderer, keys, motion, meshes, self.device, features.cuts, ends)
 
     def spoken(
-        self, features: Features, samples: int, latents: Latents, first: int
+        self, features: Features, samples: int, latents: Latents, first: int = 0
     ) -> np.ndarray | None:
         if not samples or latents.mel is None:
             return None
