@@ -27,7 +27,7 @@ from avcc.stages import Head, Identity, OperatingPoint, Segment, Stream, Symbols
 from tests.faces import picture
 from tests.fuzz import case, clip_of, corpus, little_memory, symbols_of
 
-CASES, WHOLE = 2000, 10
+CASES, WHOLE = 1500, 8
 FRAMES = 5  # of the clips that are decoded in whole
 
 

@@ -18,7 +18,7 @@ from avcc.cli import FAILED, main
 from avcc.errors import MediaError
 from avcc.media.clock import EARLY
 from avcc.media.read import read
-from tests.clips import Recipe, clicks, make, number_in, picture, still
+from tests.clips import Recipe, clicks, first_click, make, number_in, picture, still
 from tests.fuzz import little_memory
 
 CASES = 30
@@ -145,6 +145,14 @@ def test_a_picture_of_8k(tmp_path: Path) -> None:
     clip = read(path)
     assert clip.crop is not None and (clip.crop.width, clip.crop.height) == size
     assert [number_in(frame, clip.crop) for frame in clip.frames] == [5]
+
+
+def test_sound_long_before_the_pictures(tmp_path: Path) -> None:
+    sound = clicks([0.5, 4.0], 5.0, 16_000)
+    recipe = Recipe(sound=sound, sound_rate=16_000, video_start=3.6)
+    clip = read(make(tmp_path / "c.mkv", recipe))
+    assert clip.audio is not None and len(clip.audio) == 16_000
+    assert first_click(clip.audio) == pytest.approx(0.4, abs=0.004)
 
 
 def test_pictures_that_are_years_apart(tmp_path: Path) -> None:
