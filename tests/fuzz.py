@@ -124,16 +124,16 @@ def main() -> int:
     failed, slowest = 0, (0.0, 0)
     with little_memory():
         for number in range(asked.count):
-            start = time.perf_counter()
+            start = time.process_time()
             try:
                 outcomes[use(case(asked.seed, number, files))] += 1
             except Exception as error:
                 failed += 1
                 print(f"case {number}: {type(error).__name__}: {error}", file=sys.stderr)
-            slowest = max(slowest, (time.perf_counter() - start, number))
+            slowest = max(slowest, (time.process_time() - start, number))
     told = ", ".join(f"{name} {times}" for name, times in outcomes.most_common())
     print(f"{asked.count} cases of seed {asked.seed}: {told}; failed {failed}")
-    print(f"slowest {slowest[0]:.2f} s (case {slowest[1]})")
+    print(f"slowest {slowest[0]:.2f} s of processor time (case {slowest[1]})")
     return int(failed > 0)
 
 
