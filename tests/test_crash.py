@@ -32,23 +32,25 @@ pause = float(sys.argv.pop(1))
 
 class Frames:
     def __iter__(self):
-        for n in range(60):
+        for n in range(20):
             print("picture", n, file=sys.stderr, flush=True)
-            time.sleep(pause if n == 50 else 0)
-            yield np.random.default_rng(n).integers(0, 256, (256, 256, 3)).astype(np.uint8)
+            time.sleep(pause if n == 15 else 0)
+            picture = np.full((256, 256, 3), 9 * n, np.uint8)
+            picture[:64] = np.random.default_rng(n).integers(0, 256, (64, 256, 3))
+            yield picture
 
 class Codec:
     def __init__(self, device="auto"):
         pass
     def encode(self, clip, bitrate, **options):
-        print("picture 50", file=sys.stderr, flush=True)
+        print("picture 15", file=sys.stderr, flush=True)
         time.sleep(pause)
         return b"coded" * 2000
     def decode(self, data, **options):
-        return Clip(Frames(), 60, np.zeros(60 * 640, np.float32))
+        return Clip(Frames(), 20, np.zeros(20 * 640, np.float32))
 
 def read(source, **options):
-    return Clip((), 60, None)
+    return Clip((), 20, None)
 
 for name, part in {"codec": Codec, "media.read": read}.items():
     module = types.ModuleType("avcc." + name)
@@ -61,7 +63,7 @@ sys.exit(main())
 
 
 @contextmanager
-def started(folder: Path, *line: str, pause: float = 60) -> Iterator[subprocess.Popen[bytes]]:
+def started(folder: Path, *line: str, pause: float = 600) -> Iterator[subprocess.Popen[bytes]]:
     """The command, until it is in the middle of its work."""
     process = subprocess.Popen(
         [sys.executable, "-c", SLOW, str(pause), *line],
@@ -74,7 +76,7 @@ def started(folder: Path, *line: str, pause: float = 60) -> Iterator[subprocess.
     )
     assert process.stderr is not None
     try:
-        while b"picture 50" not in process.stderr.readline():
+        while b"picture 15" not in process.stderr.readline():
             assert process.poll() is None
         yield process
     finally:
@@ -101,7 +103,7 @@ def test_signals_leave_no_half_file(tmp_path: Path, command: str, sign: str, cod
         time.sleep(0.05)  # into the pause
         assert there.read_bytes() == b"from before"
         process.send_signal(getattr(signal, sign))
-        said = process.communicate(timeout=60)[1]
+        said = process.communicate(timeout=300)[1]
     assert process.returncode == code
     assert there.read_bytes() == b"from before"
     left = set(os.listdir(tmp_path)) - {there.name}
@@ -125,7 +127,7 @@ def _limited(folder: Path, size: int, *line: str) -> subprocess.CompletedProcess
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
-        timeout=120,
+        timeout=300,
         preexec_fn=limit,
     )
 
@@ -158,7 +160,7 @@ def test_a_full_disk_behind_standard_output(tmp_path: Path, line: tuple[str, ...
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             stdout=full,
             stderr=subprocess.PIPE,
-            timeout=120,
+            timeout=300,
         )
     told = [line for line in done.stderr.decode().splitlines() if not line.startswith("picture")]
     assert done.returncode == FAILED

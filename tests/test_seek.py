@@ -99,10 +99,10 @@ def test_a_part_is_what_the_whole_is_there(start: float, duration: float | None)
     assert part.audio.shape == said.shape
     gain = np.sqrt(np.square(said).sum() / np.square(part.audio).sum())
     assert abs(20 * np.log10(gain)) < LEVEL
-    np.testing.assert_allclose(part.audio * gain, said, atol=1e-3 * np.abs(said).max())
+    np.testing.assert_allclose(part.audio * gain, said, atol=1e-4 * np.abs(said).max())
 
 
-@pytest.mark.parametrize(("start", "duration"), PARTS)
+@pytest.mark.parametrize(("start", "duration"), PARTS[1:4])
 def test_a_part_needs_its_own_segments_only(start: float, duration: float | None) -> None:
     """All others may be senseless: nobody notices."""
     stream = read(long())

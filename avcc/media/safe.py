@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shutil
@@ -12,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from avcc.errors import AvccError
+
+_FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 
 
 @contextmanager
@@ -25,7 +28,8 @@ def temporary(target: str | Path, *, overwrite: bool = True) -> Iterator[Path]:
     (``/dev/null``, a FIFO) is written to, not replaced.
 
     Raises ``AvccError`` with a sentence: target exists, is a folder, or can't be written (an
-    ``OSError`` of the block that names the file given to it says so too; others go through).
+    ``OSError`` of the block that names the file given to it, or a full disk and no file, says so
+    too; others go through).
     """
     path = Path(os.path.realpath(target))
     kind = _kind(path, target)
@@ -49,7 +53,8 @@ def temporary(target: str | Path, *, overwrite: bool = True) -> Iterator[Path]:
         _sync(work)
         _move(work, path, target, overwrite)
     except OSError as error:
-        if error.filename == str(work):  # a full disk: nobody knows the file by this name
+        # Nobody knows the file by its work name; and what a full disk says names no file at all.
+        if error.filename == str(work) or (error.filename is None and error.errno in _FULL):
             raise _unwritable(target, error) from error
         raise
     finally:

@@ -39,7 +39,7 @@ def read_sound(
         if not isinstance(stream, AudioStream):
             return None
         end = start + samples / SAMPLE_RATE
-        for time, run in _runs(container, stream, end, trouble):
+        for time, run in _runs(container, stream, start, end, trouble):
             heard = True
             _place(out, run, round((time - start) * SAMPLE_RATE))
     if not heard:
@@ -75,9 +75,13 @@ def resampled(audio: np.ndarray, rate: int) -> np.ndarray:
 
 
 def _runs(
-    container: InputContainer, stream: AudioStream, end: float, trouble: list[str]
+    container: InputContainer, stream: AudioStream, start: float, end: float, trouble: list[str]
 ) -> Iterator[tuple[float, np.ndarray]]:
-    """(seconds, float32 (n,) at 16 kHz): stretches of sound without a jump in their timestamps."""
+    """(seconds, float32 (n,) at 16 kHz): stretches of sound without a jump in their timestamps.
+
+    What lies a second or more before ``start`` or behind ``end`` is left out: a file can hold a
+    day of silence there, in few bytes.
+    """
     converter: AudioResampler | None = None
     parts: list[np.ndarray] = []
     begin, taken, rate = 0.0, 0, 0
@@ -86,6 +90,8 @@ def _runs(
         time = expected
         if frame.pts is not None and frame.time_base is not None:
             time = float(frame.pts * frame.time_base)
+            if time + frame.samples / frame.sample_rate < start - 1:
+                continue
         if converter is None or frame.sample_rate != rate or abs(time - expected) > GAP:
             if converter is not None:
                 parts += _convert(converter, None, rate)
