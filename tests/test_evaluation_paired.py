@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from avcc.evaluation.bench import Row
-from avcc.evaluation.paired import bd_rate, bits, differences, others, ratio, rising
+from avcc.evaluation.paired import bd_rate, bits, compared, differences, others, ratio, rising
 from avcc.evaluation.statements import tables, text
 
 RATES = (2.0, 4.0, 8.0, 16.0)
@@ -80,6 +80,8 @@ def test_bits_over_clips() -> None:
     assert vvc.bd_rate is None and (vvc.times, vvc.sign) == (4, "more than")
     assert found["pesq", "x265"].bd_rate is None, "a flat curve has no bits for a quality"
     assert ("wer", "x265") not in found
+    assert {"lpips", "pesq", "mouth_corr"} < set(compared())
+    assert {"kbps", "flicker", "encode_x"}.isdisjoint(compared())
 
 
 def test_statements_for_a_person() -> None:
