@@ -45,6 +45,14 @@ def test_measures_have_versions_and_origins() -> None:
                 assert f"{name} absent" in text
 
 
+def test_places_that_can_not_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    for option in ("--page", "--keep"):
+        assert main(["talk.mp4", option, str(tmp_path / "file")]) == 1
+        assert capsys.readouterr().err.count("\n") == 1
+    assert main(["--manifest", str(tmp_path / "none.csv")]) == 1
+
+
 def test_coders_that_are_absent_are_named_and_cost_no_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

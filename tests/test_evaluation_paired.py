@@ -63,6 +63,8 @@ def test_differences_are_paired() -> None:
     assert found["pesq", "x265", 2000].verdict == "open"
     assert not any(other == "vvenc" for _, other, _ in found)
     assert others([row for row in rows() if row.coder != "avcc"]) == []
+    few = [d for d in differences(rows(5)) if d.metric == "lpips"]
+    assert {d.verdict for d in few} == {"open"} and all(d.high < 0 for d in few)
     one = differences(rows(1))
     assert {d.verdict for d in one} == {"open"} and all(d.low == d.high for d in one)
     worse = [Row(r.clip, {"avcc": "x265", "x265": "avcc"}.get(r.coder, r.coder), r.asked, 4, r.size,

@@ -24,23 +24,23 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     from avcc.evaluation import bench
 
-    paths = list(bench.clip_paths(options.paths))
-    if options.manifest:
-        paths += bench.manifest_paths(options.manifest, options.split)
-    paths = bench.spread(paths, options.limit)
-    if not paths:
-        print("there are no clips: name files, folders or a --manifest", file=sys.stderr)
-        return 2
-    unknown = set(options.coders) - set(bench.CODERS)
-    if unknown:
-        known = ", ".join(bench.CODERS)
-        print(f"no coder is called {', '.join(unknown)}; there are {known}", file=sys.stderr)
-        return 2
     try:
+        paths = list(bench.clip_paths(options.paths))
+        if options.manifest:
+            paths += bench.manifest_paths(options.manifest, options.split)
+        paths = bench.spread(paths, options.limit)
+        if not paths:
+            print("there are no clips: name files, folders or a --manifest", file=sys.stderr)
+            return 2
+        unknown = set(options.coders) - set(bench.CODERS)
+        if unknown:
+            known = ", ".join(bench.CODERS)
+            print(f"no coder is called {', '.join(unknown)}; there are {known}", file=sys.stderr)
+            return 2
         if options.growth:
             return _growth(options.growth, paths[0], options.rates[0])
         return _measure(options, paths, arguments or sys.argv[1:])
-    except AvccError as error:
+    except (AvccError, OSError) as error:
         print(f"avcc.evaluation: {error}", file=sys.stderr)
         return 1
 

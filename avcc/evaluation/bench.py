@@ -190,9 +190,16 @@ def clip_paths(paths: Iterable[Path]) -> Iterator[Path]:
 
 
 def manifest_paths(manifest: Path, split: str) -> list[Path]:
-    """The files of one split of a manifest (CSV with the columns ``file`` and ``split``)."""
-    with manifest.open(newline="", encoding="utf-8") as file:
-        return [manifest.parent / r["file"] for r in csv.DictReader(file) if r["split"] == split]
+    """The files of one split of a manifest (CSV with the columns ``file`` and ``split``). Raises
+    ``AvccError``."""
+    try:
+        with manifest.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        return [manifest.parent / row["file"] for row in rows if row["split"] == split]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise AvccError(f"the manifest {manifest} can't be read: {error}") from error
+    except KeyError as error:
+        raise AvccError(f"the manifest {manifest} has no column {error}") from error
 
 
 def spread(paths: list[Path], limit: int) -> list[Path]:
