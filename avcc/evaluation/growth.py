@@ -100,8 +100,8 @@ def cost(command: Sequence[str]) -> Cost:
 
 def table(found: Sequence[Length]) -> str:
     """Times over duration, and both times and peaks as ratios to x264's."""
-    heads = ("length, s", "encode", "decode", "x264", "encode/x264", "decode/x264",
-             "peak MiB", "decode", "x264", "peak/x264", "decode/x264")  # fmt: skip
+    heads = ("length, s", "encode", "decode", "x264", "enc/x264", "dec/x264",
+             "enc MiB", "dec MiB", "x264 MiB", "enc/x264", "dec/x264")  # fmt: skip
     lines = [" ".join(f"{head:>11}" for head in heads)]
     for one in found:
         costs = one.encode, one.decode, one.reference
