@@ -2,6 +2,7 @@
 # make demo      a real clip to 2 kbps and back (CLIP=talk.mp4 for your own, OUT=folder)
 # make test      lint, types and tests
 # make bench     rate, quality and time on your clips (CLIPS='talks/ talk.mp4')
+#                (ARGS='--growth 10,60,600': time and memory over length, beside x264's)
 # make report    the same beside other coders (DIR=folder of clips), as a page: report-out/index.html
 # make clean     away with everything that was made here
 

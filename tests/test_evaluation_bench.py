@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import avcc
-from avcc.errors import RateError
+from avcc.errors import AvccError, RateError
 from avcc.evaluation import baselines, bench, peers
 from avcc.evaluation.__main__ import main
 from avcc.evaluation.baselines import Stills, frame_obus, spline, warps
@@ -122,6 +122,11 @@ def test_clips_that_are_named_and_found(tmp_path: Path) -> None:
     found = list(bench.clip_paths([tmp_path, Path("odd.name")]))
     assert found == [tmp_path / n for n in ("a/3.mkv", "b/1.webm", "b/2.MP4")] + [Path("odd.name")]
     manifest = tmp_path / "manifest.csv"
+    manifest.write_text("name,split\na,val\n", encoding="utf-8")
+    with pytest.raises(AvccError, match="no column 'file'"):
+        bench.manifest_paths(manifest, "val")
+    with pytest.raises(AvccError, match="can't be read"):
+        bench.manifest_paths(tmp_path / "none.csv", "val")
     manifest.write_text("file,split\na/3.mkv,val\nb/1.webm,train\nb/2.MP4,val\n")
     assert bench.manifest_paths(manifest, "val") == [tmp_path / "a/3.mkv", tmp_path / "b/2.MP4"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import NoReturn
 
 import av
 import numpy as np
@@ -17,6 +18,7 @@ from avcc.evaluation.kept import Kept
 from avcc.evaluation.run import Plan, clips_done, names
 from avcc.stages import Clip
 from tests.clips import Recipe, clicks, make
+from tests.test_imports import imported
 
 SKIPPED = ("pesq", "stoi", "visqol", "dnsmos", "speaker", "wer")
 
@@ -104,6 +106,16 @@ def test_films_that_are_gone_are_made_again(clips: list[Path], tmp_path: Path) -
     assert again.measured == [("one", "frozen", 2e3)]
 
 
+def test_a_coder_that_breaks_is_tried_again(clips: list[Path], tmp_path: Path) -> None:
+    class Broken(Meter):
+        def _coded(self, *_: object) -> NoReturn:
+            raise OSError(28, "No space left on device")
+
+    found = rows(plan(clips, tmp_path / "kept"), Broken(None, SKIPPED, 1))
+    assert {row.note for row in found} == {"failed: OSError: [Errno 28] No space left on device"}
+    assert len(found) == 8 and not any((tmp_path / "kept").iterdir())
+
+
 def test_what_makes_another_row(tmp_path: Path) -> None:
     one, other = (Kept(tmp_path, measures) for measures in (["pesq 1"], ["pesq 2"]))
     keys = [one.key("clip", "x264", 2000), one.key("clip", "x265", 2000)]
@@ -120,6 +132,17 @@ def test_other_weights_make_another_coder(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv(kept.weights.FOLDER_VARIABLE, str(tmp_path))
     assert kept.coder_identity("avcc") != before[0]
     assert kept.coder_identity("x264") == before[1]
+
+
+def test_code_that_a_row_follows_from() -> None:
+    """All that the bench imports of the evaluation, on and on, is in the keys."""
+    known, new = set(), {"bench"}
+    while new:
+        known |= new
+        here = (kept.PACKAGE / "evaluation" / f"{name}.py" for name in new)
+        found = {name for path in here for name in imported(path)}
+        new = {n.split(".")[2] for n in found if n.startswith("avcc.evaluation.")} - known
+    assert known - {"folder", "digests"} == {*kept.PEERS, *kept.MEASURES}
 
 
 def test_damaged_rows_are_absent_ones(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from avcc.evaluation.bench import Row
-from avcc.evaluation.paired import bd_rate, bits, differences, others, ratio, rising
+from avcc.evaluation.paired import bd_rate, bits, compared, differences, others, ratio, rising
 from avcc.evaluation.statements import tables, text
 
 RATES = (2.0, 4.0, 8.0, 16.0)
@@ -63,6 +63,8 @@ def test_differences_are_paired() -> None:
     assert found["pesq", "x265", 2000].verdict == "open"
     assert not any(other == "vvenc" for _, other, _ in found)
     assert others([row for row in rows() if row.coder != "avcc"]) == []
+    few = [d for d in differences(rows(5)) if d.metric == "lpips"]
+    assert {d.verdict for d in few} == {"open"} and all(d.high < 0 for d in few)
     one = differences(rows(1))
     assert {d.verdict for d in one} == {"open"} and all(d.low == d.high for d in one)
     worse = [Row(r.clip, {"avcc": "x265", "x265": "avcc"}.get(r.coder, r.coder), r.asked, 4, r.size,
@@ -80,6 +82,8 @@ def test_bits_over_clips() -> None:
     assert vvc.bd_rate is None and (vvc.times, vvc.sign) == (4, "more than")
     assert found["pesq", "x265"].bd_rate is None, "a flat curve has no bits for a quality"
     assert ("wer", "x265") not in found
+    assert {"lpips", "pesq", "mouth_corr"} < set(compared())
+    assert {"kbps", "flicker", "encode_x"}.isdisjoint(compared())
 
 
 def test_statements_for_a_person() -> None:

@@ -16,9 +16,9 @@ from tests.clips import picture
 
 @pytest.fixture(scope="module")
 def small() -> np.ndarray:
-    """uint8 (6, 128, 128, 3): a head that moves right and back."""
+    """uint8 (4, 128, 128, 3): a head that moves right and back."""
     moves = (lambda t: (0.2 * t, 0.5, 1.1),)
-    forth = [picture(0, i / 25, (128, 128), moves) for i in range(3)]
+    forth = [picture(0, i / 25, (128, 128), moves) for i in range(2)]
     return np.stack(forth + forth[::-1])
 
 
@@ -31,9 +31,14 @@ def tone() -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", bench.PEERS)
-def test_peers_keep_to_their_bytes(small: np.ndarray, name: str) -> None:
+def test_peers_keep_to_their_bytes(
+    small: np.ndarray, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if why := peers.absence(name):
         pytest.skip(why)
+    # Where a program codes each try is a process.
+    step = 2 if peers.PEERS[name].program else 1
+    monkeypatch.setattr(peers, "SHAPES", peers.SHAPES[:3:step])
     pictures = peers.Pictures(name, small)
     coarse, fine = (list(pictures.within(most)) for most in (1000, 4000))
     assert len(coarse) == len(fine) == len(peers.SHAPES)
@@ -42,9 +47,11 @@ def test_peers_keep_to_their_bytes(small: np.ndarray, name: str) -> None:
         assert low.frames.shape == high.frames.shape == small.shape
         assert 17 < psnr(small, low.frames) < psnr(small, high.frames)
         assert low.encode_seconds > 0 and low.decode_seconds > 0
-    assert "128x128 at 25 Hz" in fine[0].setting and "64x64 at 12.5 Hz" in fine[2].setting
+    told = {shape: drawn for shape, drawn in zip(peers.SHAPES, fine, strict=True)}
+    slow = told[2, 2]
+    assert "128x128 at 25 Hz" in fine[0].setting and "64x64 at 12.5 Hz" in slow.setting
     assert psnr(small, fine[0].frames) > psnr(small, fine[1].frames)
-    assert (fine[2].frames[0] == fine[2].frames[1]).all(), "every other picture is shown twice"
+    assert (slow.frames[0] == slow.frames[1]).all(), "every other picture is shown twice"
     assert list(pictures.within(30)) == []
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from avcc.cli import parse_rate
@@ -24,21 +24,23 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     from avcc.evaluation import bench
 
-    paths = list(bench.clip_paths(options.paths))
-    if options.manifest:
-        paths += bench.manifest_paths(options.manifest, options.split)
-    paths = bench.spread(paths, options.limit)
-    if not paths:
-        print("there are no clips: name files, folders or a --manifest", file=sys.stderr)
-        return 2
-    unknown = set(options.coders) - set(bench.CODERS)
-    if unknown:
-        known = ", ".join(bench.CODERS)
-        print(f"no coder is called {', '.join(unknown)}; there are {known}", file=sys.stderr)
-        return 2
     try:
+        paths = list(bench.clip_paths(options.paths))
+        if options.manifest:
+            paths += bench.manifest_paths(options.manifest, options.split)
+        paths = bench.spread(paths, options.limit)
+        if not paths:
+            print("there are no clips: name files, folders or a --manifest", file=sys.stderr)
+            return 2
+        unknown = set(options.coders) - set(bench.CODERS)
+        if unknown:
+            known = ", ".join(bench.CODERS)
+            print(f"no coder is called {', '.join(unknown)}; there are {known}", file=sys.stderr)
+            return 2
+        if options.growth:
+            return _growth(options.growth, paths[0], options.rates[0])
         return _measure(options, paths, arguments or sys.argv[1:])
-    except AvccError as error:
+    except (AvccError, OSError) as error:
         print(f"avcc.evaluation: {error}", file=sys.stderr)
         return 1
 
@@ -94,6 +96,18 @@ def _measure(options: argparse.Namespace, paths: list[Path], arguments: list[str
     return 0 if any(row.size for row in outcome.rows) else 1
 
 
+def _growth(lengths: Sequence[float], path: Path, rate: float) -> int:
+    """Prints how time and memory grow, a table for what is done so far after each length."""
+    from avcc.evaluation import growth
+
+    found = []
+    for length in growth.lengths(path, lengths, rate):
+        found.append(length)
+        print(f"{length.seconds:g} s done", file=sys.stderr)
+    print(growth.table(found))
+    return 0
+
+
 def _teller(voice: Voice) -> Callable[[str, float], None]:
     """Says what is done now: one line of progress on a terminal, else a line each."""
 
@@ -108,6 +122,13 @@ def _teller(voice: Voice) -> Callable[[str, float], None]:
 
 def _rates(text: str) -> list[float]:
     return [parse_rate(part) for part in text.split(",")]
+
+
+def _lengths(text: str) -> list[float]:
+    found = [float(part) for part in text.split(",")]
+    if not all(0 < seconds <= 36_000 for seconds in found):
+        raise argparse.ArgumentTypeError("lengths are seconds, at most ten hours")
+    return found
 
 
 def _names(text: str) -> list[str]:
@@ -135,6 +156,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--manifest", type=Path, help="CSV with the columns file and split")
     add("--split", default="val", help="the manifest's rows to take (val)")
     add("--json", type=Path, help="also write everything here, after each clip")
+    add(
+        "--growth",
+        type=_lengths,
+        nargs="?",
+        const=(10, 60, 600),
+        metavar="SECONDS,...",
+        help="instead: time and memory of the first clip made so long (10,60,600), beside x264's",
+    )
     add("--page", type=Path, help="also a page to look at, in this folder (and --keep in it)")
     add("--keep", type=Path, help="keep each measurement here, and go on from what is there")
     add("--perceptual", type=Path, help="folder of the perceptual networks (AVCC_PERCEPTUAL)")

@@ -32,7 +32,11 @@ MEASURES = {  # what: packages, and where the weights come from
     ),
     "PESQ-WB": (("pesq",), "ITU-T P.862.2"),
     "STOI, ESTOI": (("pystoi",), ""),
-    "ViSQOL": (("visqol-python",), "speech mode at 16 kHz, model in the wheel"),
+    "ViSQOL": (
+        ("visqol-python", "ai-edge-litert"),
+        "speech mode at 16 kHz, model in the wheel; without ai-edge-litert its older mapping,"
+        " which rates one or two points higher",
+    ),
     "DNSMOS, P.808": (("speechmos", "onnxruntime"), "models in the wheel"),
     "speaker similarity": (("Resemblyzer",), "model in the wheel"),
     "WER": (

@@ -8,6 +8,7 @@ those of coding and decoding arrays, without reading the source's file.
 from __future__ import annotations
 
 import csv
+import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -16,6 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 
 from avcc.errors import AvccError
@@ -30,6 +32,7 @@ from avcc.media.read import read
 from avcc.stages import FRAME_RATE, SAMPLES_PER_FRAME, Clip
 
 MEDIA = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".ogv"}
+FAILED = "failed: "  # how the note of a row begins that another try might bring
 STILLS = {"frozen": "svtav1", "warp": "svtav1"}  # coders that begin with a still: what codes it
 CODERS = ("avcc", *STILLS, *PEERS)
 
@@ -103,6 +106,9 @@ class Meter:
             coded = self._coded(source, coder, rate)
         except AvccError as error:
             row.note = f"{type(error).__name__}: {error}"
+            return row
+        except (av.FFmpegError, subprocess.SubprocessError, OSError, MemoryError) as error:
+            row.note = f"{FAILED}{type(error).__name__}: {error}"  # one coder, not the whole run
             return row
         if coded is None:
             row.note = "cannot go this low"
@@ -184,9 +190,16 @@ def clip_paths(paths: Iterable[Path]) -> Iterator[Path]:
 
 
 def manifest_paths(manifest: Path, split: str) -> list[Path]:
-    """The files of one split of a manifest (CSV with the columns ``file`` and ``split``)."""
-    with manifest.open(newline="", encoding="utf-8") as file:
-        return [manifest.parent / r["file"] for r in csv.DictReader(file) if r["split"] == split]
+    """The files of one split of a manifest (CSV with the columns ``file`` and ``split``). Raises
+    ``AvccError``."""
+    try:
+        with manifest.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        return [manifest.parent / row["file"] for row in rows if row["split"] == split]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise AvccError(f"the manifest {manifest} can't be read: {error}") from error
+    except KeyError as error:
+        raise AvccError(f"the manifest {manifest} has no column {error}") from error
 
 
 def spread(paths: list[Any], limit: int) -> list[Any]:

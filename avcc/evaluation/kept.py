@@ -29,7 +29,8 @@ PROGRAMS = ("c2enc", "c2dec", "aomenc", "vvencapp")
 # Of the codec's packages; the measures name theirs themselves.
 _PACKAGES = ("av", "constriction", "mediapipe", "numpy", "torch")
 _OUTSIDE = {"training", "evaluation", "cli.py", "__main__.py", "terminal.py"}
-_MEASURES = (
+PEERS = ("baselines", "commands", "peers", "split", "voices")
+MEASURES = (
     *("bench", "contours", "groups", "kernel", "likeness", "perceptual", "picture", "sound"),
 )
 
@@ -41,7 +42,7 @@ class Kept:
         """``measures``: whatever tells these measures from others. Raises ``OSError``."""
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        code = [PACKAGE / "evaluation" / f"{name}.py" for name in _MEASURES]
+        code = [PACKAGE / "evaluation" / f"{name}.py" for name in MEASURES]
         self._measures = digest(digest_of(*code), *measures)
         self._coders: dict[str, str] = {}
 
@@ -79,8 +80,7 @@ def coder_identity(coder: str) -> str:
     versions += [f"{name} {number}" for name, number in sorted(libraries.items())]
     files = sorted(p for p in PACKAGE.rglob("*.py") if p.relative_to(PACKAGE).parts[0] in _inside())
     if coder != "avcc":
-        here = PACKAGE / "evaluation"
-        files = sorted(p for p in here.glob("*.py") if p.stem not in {*_MEASURES, "__main__"})
+        files = [PACKAGE / "evaluation" / f"{name}.py" for name in PEERS]
         programs = [Path(found) for name in PROGRAMS if (found := shutil.which(name))]
         return digest(coder, digest_of(*files, *programs), *versions)
     try:

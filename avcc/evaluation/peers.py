@@ -3,9 +3,10 @@
 Each is a good, slow setting of its encoder with one key frame; ten bits where the encoder has them,
 for that saves bits even with sources of eight. Its quality is searched for the finest that fits the
 bits asked for. Few bits go further on a smaller picture, or on every other one, so each may also
-code the picture at half its width, at 25 or 12.5 a second, and scale and repeat it when decoding
-(``SHAPES``); ``split`` takes the best. Sizes are real bytes of the elementary streams (every
-packet, headers in band), without a container, which flatters peers by some hundred bytes.
+code the picture at a half or a quarter of its width, every one, every second or every fourth, and
+scale and repeat it when decoding (``SHAPES``); ``split`` takes the best. Sizes are real bytes of
+the elementary streams (every packet, headers in band), without a container, which flatters peers
+by some hundred bytes.
 
 Encoders are PyAV's; ``aom`` goes through ``aomenc`` (Debian: ``aom-tools``) where PyAV's build
 lacks libaom, and ``vvenc`` through ``vvencapp``, both on the path.
@@ -68,7 +69,8 @@ PEERS = {
     ),
     "vvenc": Encoder("", "vvc", 20, 63, "yuv420p10le", {}, "qp", program="vvencapp"),
 }
-SHAPES = ((1, 1), (2, 1), (2, 2))  # the width's divisor; one of how many pictures is coded
+# The width's divisor; one of how many pictures is coded.
+SHAPES = ((1, 1), (2, 1), (2, 2), (2, 4), (4, 2))
 Coded = tuple[list[bytes], float]  # packets, and seconds that coding them took
 
 
@@ -108,7 +110,7 @@ class Pictures:
     """One clip's pictures by one peer. What was coded once is kept, for other rates ask for it."""
 
     def __init__(self, peer: str, frames: np.ndarray) -> None:
-        """Frames uint8 RGB (N, H, W, 3), sides even also when halved."""
+        """Frames uint8 RGB (N, H, W, 3), sides even also when quartered."""
         self.how, self.frames = PEERS[peer], frames
         self._kept: dict[tuple[int, int, int], Coded] = {}
 
@@ -213,6 +215,8 @@ def finest(
     code: Callable[[int], Coded], fine: int, coarse: int, most: int
 ) -> tuple[int, list[bytes]] | None:
     """The lowest quantiser in ``fine..coarse`` within ``most`` bytes, and its packets."""
+    if sum(map(len, code(coarse)[0])) > most:
+        return None  # one try tells what would else take six
     best = None
     while fine <= coarse:
         middle = (fine + coarse) // 2

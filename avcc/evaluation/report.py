@@ -60,7 +60,16 @@ METRICS = {
 }
 _PACKAGES = (
     *("torch", "numpy", "scipy", "av", "mediapipe", "dlib-bin", "pytorch-msssim"),
-    *("pesq", "pystoi", "visqol-python", "speechmos", "onnxruntime", "resemblyzer", "pocketsphinx"),
+    *(
+        "pesq",
+        "pystoi",
+        "visqol-python",
+        "ai-edge-litert",
+        "speechmos",
+        "onnxruntime",
+        "resemblyzer",
+        "pocketsphinx",
+    ),
 )
 
 

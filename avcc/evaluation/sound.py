@@ -12,6 +12,7 @@ intelligibility and not recognition).
 from __future__ import annotations
 
 import importlib
+import logging
 import warnings
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,7 +27,7 @@ HOP = 16  # samples, 1 ms: the resolution of the alignment
 _PACKAGES = {  # metric: module, what to install, whose version it is
     "pesq": ("pesq", "pesq==0.0.4", "pesq"),
     "stoi": ("pystoi", "pystoi==0.4.1", "pystoi"),
-    "visqol": ("visqol", "visqol-python==3.8.0", "visqol-python"),
+    "visqol": ("visqol", "visqol-python[lattice]==3.8.0", "visqol-python"),
     "dnsmos": (
         "speechmos.dnsmos",
         "speechmos==0.0.1.1 onnxruntime librosa requests",
@@ -68,7 +69,8 @@ class SoundMeter:
                 notes.append(f"{metric} absent ({error}): pip install {install}")
         self.notes = tuple(notes)
         # What tells these measures from others (``kept``).
-        packages = (_PACKAGES[metric][2] for metric in self._modules)
+        packages = [_PACKAGES[metric][2] for metric in self._modules]
+        packages += ["ai-edge-litert"] if "visqol" in self._modules else []
         self.identity = [f"{name} {version(name)}" for name in packages]
 
     def has(self, metric: str) -> bool:
@@ -121,6 +123,7 @@ class SoundMeter:
 
     def _visqol(self, _: Reference, a: np.ndarray, b: np.ndarray) -> dict[str, float]:
         if "visqol" not in self._models:
+            logging.getLogger("visqol").setLevel(logging.ERROR)  # the report says it (``about``)
             self._models["visqol"] = self._modules["visqol"].VisqolApi()
             self._models["visqol"].create(mode="speech")
         try:

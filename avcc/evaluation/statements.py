@@ -11,7 +11,7 @@ from avcc.evaluation.report import METRICS, RESAMPLES
 
 DIFFERENCES = f"""avcc less the other on the same clips at the same asked rate: mean, and the 95 %
 interval by {RESAMPLES:,} bootstrap resamples of clips. The better one is named where the interval
-leaves out 0."""
+leaves out 0 and there are at least {paired.ENOUGH} clips."""
 BITS = """BD-rate: how many per cent more bits avcc needs than the other for the same quality (less
 than 0: fewer), mean over the clips of which curves overlap. Times: how many times avcc's bits the
 other needs for the quality that avcc has at {rate} kbps, median over clips; "more than" where it
