@@ -19,18 +19,19 @@ from typing import Any
 import numpy as np
 
 from avcc.errors import AvccError
-from avcc.evaluation import baselines, peers
+from avcc.evaluation import baselines, peers, sync
 from avcc.evaluation.baselines import Coded
 from avcc.evaluation.groups import traits
 from avcc.evaluation.picture import PictureMeter, face_meshes
 from avcc.evaluation.sound import Reference, SoundMeter
 from avcc.media.read import read
-from avcc.stages import FRAME_RATE, SAMPLES_PER_FRAME, Clip
+from avcc.stages import FRAME_RATE, MODES, SAMPLES_PER_FRAME, Clip
 
 MEDIA = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".ogv"}
 PEERS = ("x264", "x265", "svtav1", "vp9")
 STILLS = {"frozen": "svtav1", "warp": "svtav1"}  # coders that begin with a still: what codes it
-CODERS = ("avcc", *STILLS, *PEERS)
+OURS = {"avcc": "auto", **{mode: mode for mode in MODES[1:]}}  # coders that are avcc: its modes
+CODERS = (*OURS, *STILLS, *PEERS)
 
 
 @dataclass
@@ -99,7 +100,12 @@ class Meter:
         row.values["kbps"] = 8 * coded.size / source.seconds / 1000
         row.values["frames_short"] = float(len(source.frames) - len(coded.frames))
         mesh = source.mesh if "landmarks absent" not in " ".join(self.notes) else None
-        row.values |= self.picture.scores(source.frames, coded.frames, mesh, self.stride)
+        found = None if mesh is None else face_meshes(coded.frames)
+        row.values |= self.picture.scores(source.frames, coded.frames, mesh, self.stride, found)
+        if mesh is not None and found is not None:
+            row.values |= sync.scores(found, coded.audio)
+            of_source = sync.scores(mesh, source.clip.audio)
+            row.values |= {f"{name}_source": value for name, value in of_source.items()}
         row.features = self.picture.features(source.frames, coded.frames)
         row.traits = {} if mesh is None else source.traits
         if source.reference is not None:
@@ -111,8 +117,8 @@ class Meter:
 
 def coder_named(name: str) -> Callable[[Source, float], Coded | None]:
     """The coder as a function of a source and of bits a second."""
-    if name == "avcc":
-        return _avcc
+    if name in OURS:
+        return lambda s, rate: _avcc(s, rate, OURS[name])
     if name in CODERS and not peers.available(STILLS.get(name, name)):
         raise AvccError(f"this PyAV build has no encoder for {name}")
     if name == "frozen":
@@ -124,11 +130,11 @@ def coder_named(name: str) -> Callable[[Source, float], Coded | None]:
     raise AvccError(f"no coder is called {name!r}; there are {', '.join(CODERS)}")
 
 
-def _avcc(source: Source, rate: float) -> Coded:
+def _avcc(source: Source, rate: float, mode: str) -> Coded:
     import avcc
 
     began = time.perf_counter()
-    data = avcc.encode(source.clip, bitrate=rate)
+    data = avcc.encode(source.clip, bitrate=rate, mode=mode)
     coded = time.perf_counter()
     clip = avcc.decode(data)
     frames = np.stack(list(clip.frames))
