@@ -7,7 +7,8 @@ slowest preset in its still-picture mode, tuned for structural similarity (``tun
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 
 import av
@@ -23,6 +24,11 @@ _TEMPORAL_DELIMITER = b"\x12\x00"
 def coded_picture(picture: np.ndarray, side: int, crf: int, preset: int = 0) -> bytes:
     """Picture uint8 (256, 256, 3) coded at ``side`` x ``side``: OBUs without temporal delimiter."""
     os.environ.setdefault("SVT_LOG", "1")  # errors only; read when the encoder starts
+    with _same_priority():
+        return _coded(picture, side, crf, preset)
+
+
+def _coded(picture: np.ndarray, side: int, crf: int, preset: int) -> bytes:
     encoder = av.codec.CodecContext.create("libsvtav1", "w")
     encoder.width = encoder.height = side
     encoder.pix_fmt = "yuv420p"
@@ -36,6 +42,21 @@ def coded_picture(picture: np.ndarray, side: int, crf: int, preset: int = 0) -> 
     if not data:
         raise MediaError("the AV1 encoder gave nothing for the key frame")
     return data.removeprefix(_TEMPORAL_DELIMITER)
+
+
+@contextmanager
+def _same_priority() -> Iterator[None]:
+    """SVT-AV1, run by root, makes the thread that calls it a realtime one, and leaves it so: then
+    nothing else on that core gets its turn."""
+    if not hasattr(os, "sched_setscheduler"):
+        yield
+        return
+    policy, parameter = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        if os.sched_getscheduler(0) != policy:
+            os.sched_setscheduler(0, policy, parameter)
 
 
 def shown_picture(data: bytes, side: int) -> np.ndarray:
