@@ -42,6 +42,7 @@ def encode(
     audio: np.ndarray | None = None,
     sample_rate: int = 16_000,
     fps: float = 25,
+    mode: str = "auto",
     seed: int = 0,
     max_duration: float = 7200,
     device: str = "auto",
@@ -50,11 +51,14 @@ def encode(
 
     ``source``: a path, a binary stream, a ``Clip``, or uint8 frames (N, H, W, 3) at ``fps``, then
     with ``audio`` float (samples,) in -1..1 at ``sample_rate``. ``bitrate``: bits a second, a
-    ceiling on the whole file over the clip's duration. ``seed``: 0 to 65535, of the noise.
-    ``max_duration``: seconds; a longer file or stream is refused, because memory grows with it.
+    ceiling on the whole file over the clip's duration. ``mode``: what is sent beside the key frame:
+    ``av`` motion and voice, ``audio-driven`` the voice alone, from which the decoder guesses how
+    the face moves, ``video-driven`` motion alone, ``auto`` whatever is best at the rate. ``seed``:
+    0 to 65535, of the noise. ``max_duration``: seconds; a longer file or stream is refused, because
+    memory grows with it.
 
-    Raises ``MediaError`` (no face, can't be read), ``RateError`` (out of reach for this clip),
-    ``ModelError`` (weights).
+    Raises ``MediaError`` (no face, can't be read, no voice that could drive a picture),
+    ``RateError`` (out of reach for this clip), ``ModelError`` (weights).
     """
     from avcc.media.read import from_arrays, read
     from avcc.stages import Clip
@@ -65,7 +69,7 @@ def encode(
         clip = read(source, max_duration=max_duration)  # type: ignore[arg-type]
     else:
         clip = from_arrays(source, audio, sample_rate, fps)
-    return _codec(device).encode(clip, bitrate, seed=seed)
+    return _codec(device).encode(clip, bitrate, mode=mode, seed=seed)
 
 
 def decode(

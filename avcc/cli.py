@@ -19,6 +19,7 @@ import click
 
 from avcc.errors import AvccError, ModelError
 from avcc.options import longest, outputs, part, raw
+from avcc.stages import MODES
 from avcc.terminal import Voice, check_source, check_target, read_bytes
 
 DEVICES = ["auto", "cpu", "cuda", "mps"]
@@ -122,10 +123,12 @@ def _common(command: Callable[..., None]) -> Callable[..., None]:
 @click.argument("source", metavar="CLIP")
 @click.option("-b", "--bitrate", type=_Rate(), default="2kbps", show_default=True,
               help="Ceiling for the whole file: 2kbps, 2k, 2000, 800bps, 0.002M.")  # fmt: skip
+@click.option("--mode", type=click.Choice(MODES), default=MODES[0], show_default=True,
+              help="What to send: motion and voice, the voice alone, motion alone.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(0, 65535), default=0, help="Of the decoder's noise.")
 @longest
 @_common
-def encode(voice: Voice, source: str, bitrate: float, seed: int, max_duration: float,
+def encode(voice: Voice, source: str, bitrate: float, mode: str, seed: int, max_duration: float,
            output: str | None, force: bool, device: str) -> None:  # fmt: skip
     """CLIP (a video of a person talking; - is standard input) becomes a small .avc file.
 
@@ -142,7 +145,9 @@ def encode(voice: Voice, source: str, bitrate: float, seed: int, max_duration: f
     media = sys.stdin.buffer if source == "-" else source
     reading = partial(voice.progress, "reading")
     clip = read(media, max_duration=max_duration, warn=voice.say, progress=reading)
-    data = Codec(device).encode(clip, bitrate, seed=seed, progress=voice.progress, warn=voice.say)
+    data = Codec(device).encode(
+        clip, bitrate, mode=mode, seed=seed, progress=voice.progress, warn=voice.say
+    )
     if output == "-":
         voice.clear()
         sys.stdout.buffer.write(data)
@@ -198,13 +203,17 @@ def decode(voice: Voice, source: str, steps: int | None, seed: int | None,
 @cli.command()
 @click.argument("source", metavar="FILE")
 @click.option("--json", "as_json", is_flag=True, help="The same for programs.")
+@click.option("--check", "checks", is_flag=True,
+              help="Verify every chunk, and say what decode does about damage.")  # fmt: skip
 @_verbose
-def info(source: str, as_json: bool) -> None:
-    """What is inside FILE (.avc; - is standard input), and how its bits are spent."""
+def info(source: str, as_json: bool, checks: bool) -> int:
+    """What is inside FILE (.avc; - is standard input), and how its bits are spent.
+
+    With --check the exit code is 1 if anything is damaged or missing.
+    """
     check_source(source)
 
-    from avcc.container.describe import info as facts_of
-    from avcc.container.describe import lines
+    from avcc.container import check, describe
     from avcc.container.limits import BYTES_MOST
     from avcc.container.read import read
     from avcc.weights import codebook
@@ -214,9 +223,10 @@ def info(source: str, as_json: bool) -> None:
         book = codebook(read(data).head.model)
     except ModelError:  # a file of another model can be described all the same
         book = None
-    facts = facts_of(data, book)
-    told = json.dumps(facts, indent=2, ensure_ascii=False) if as_json else "\n".join(lines(facts))
-    click.echo(told)
+    facts = describe.checked(data, book) if checks else describe.info(data, book)
+    lines = check.lines(facts) if checks else describe.lines(facts)
+    click.echo(json.dumps(facts, indent=2, ensure_ascii=False) if as_json else "\n".join(lines))
+    return OK if facts.get("whole", True) else FAILED
 
 
 @cli.command()

@@ -29,7 +29,7 @@ from avcc.entropy import coder
 from avcc.entropy.count import segment_bits
 from avcc.errors import RateError
 from avcc.layers import loaded
-from avcc.quantise.rate import STRIDES, Costs, ranked
+from avcc.quantise.rate import STRIDES, Costs, check_mode, ranked
 from avcc.quantise.scalar import STEPS
 from avcc.quantise.symbols import Quantiser, Tokens
 from avcc.span import span
@@ -68,18 +68,22 @@ class Codec:
         clip: Clip,
         bitrate: float,
         *,
+        mode: str = "auto",
         seed: int = 0,
         progress: Progress | None = None,
         warn: Warn | None = None,
     ) -> bytes:
         """A clip -> the bytes of an ``.avc`` file of at most ``bitrate`` bits a second in all.
 
-        Raises ``MediaError`` where no face can be followed, ``RateError`` where the rate can't be
-        reached.
+        ``mode``: one of ``stages.MODES``. Raises ``MediaError`` where no face can be followed or
+        the mode needs a sound, ``RateError`` where the rate can't be reached.
         """
+        check_mode(mode, clip.audio is not None)
         budget = int(bitrate * clip.count / FRAME_RATE / 8)
         features, away = self._analysed(clip, progress, warn)
-        stream = self._fitted(clip, features, away, budget, seed, progress)
+        stream = self._fitted(clip, features, away, budget, mode, seed, progress)
+        if warn and mode == "auto" and not stream.head.point.motion_stride:
+            warn("the rate leaves no room for motion: key frame and voice alone are sent")
         data = written(stream)
         assert len(data) <= budget
         return data
@@ -102,6 +106,7 @@ class Codec:
         features: Features,
         away: np.ndarray,
         budget: int,
+        mode: str,
         seed: int,
         progress: Progress | None,
     ) -> Stream:
@@ -113,7 +118,7 @@ class Codec:
         point = OperatingPoint(STRIDES[-1], len(STEPS) - 1, 0, sound)
         head = Head(book.id, FRAME_RATE, clip.count, samples, clip.crop, seed, point)
         smallest = len(identity.smallest_picture(features.keys[0].picture)) + VARINT_GROWS
-        plans = ranked(self._costs(features, tokens, head, away), budget - smallest)
+        plans = ranked(self._costs(features, tokens, head, away), budget - smallest, mode)
         spent = 0
         for number, plan in enumerate(plans):
             if progress:

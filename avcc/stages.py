@@ -27,6 +27,10 @@ VOICE = 24  # numbers in a voice code, beside the gain
 TOKENS = 1024  # semantic tokens that sound
 SILENT, UNSENT = TOKENS, TOKENS + 1  # the token of silence; at the decoder: nothing was sent
 
+# What an encoder may be asked to send: what is best at the rate, motion and voice, the voice alone
+# (which drives the picture), motion alone (which drives the voice).
+MODES = ("auto", "av", "audio-driven", "video-driven")
+
 
 @dataclass(frozen=True)
 class Crop:

@@ -13,7 +13,7 @@ import numpy as np
 
 import avcc
 from avcc import weights
-from avcc.stages import Clip, Crop
+from avcc.stages import MODES, Clip, Crop
 from tests.test_codec import talk
 
 FOLDER = Path(__file__).parent / "vectors"
@@ -36,6 +36,8 @@ def clips() -> dict[str, tuple[Clip, float]]:
         "cropped": (cropped, 4000),
         "seeded": (clip, 4000),
         "shots": (Clip(shots, len(shots), None), 8000),
+        "audio-driven": (clip, 1200),
+        "video-driven": (clip, 2000),
     }
 
 
@@ -45,7 +47,8 @@ def main() -> None:
     for name, (clip, rate) in clips().items():
         path = FOLDER / f"{weights.default().hex()}-{name}.avc"
         if not path.exists():
-            path.write_bytes(avcc.encode(clip, bitrate=rate, seed=77 if name == "seeded" else 0))
+            mode, seed = name if name in MODES else "auto", 77 if name == "seeded" else 0
+            path.write_bytes(avcc.encode(clip, bitrate=rate, mode=mode, seed=seed))
             print(f"{path.name}: {path.stat().st_size} bytes")
 
 

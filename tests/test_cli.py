@@ -56,8 +56,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
         def __init__(self, device: str = "auto") -> None:
             asked.append(("device", device))
 
-        def encode(self, clip: Clip, bitrate: float, *, seed: int, progress, warn) -> bytes:
-            asked.append(("encode", bitrate, seed))
+        def encode(self, clip: Clip, bitrate: float, *, mode, seed, progress, warn) -> bytes:
+            asked.append(("encode", bitrate, mode, seed))
             progress("analysing", 0.5)
             warn("something is odd")
             return CODED
@@ -143,7 +143,7 @@ def test_derived_names_and_defaults(
 ) -> None:
     assert main(["encode", str(clip)]) == cli.OK
     assert clip.with_suffix(".avc").read_bytes() == CODED
-    assert ("encode", 2000.0, 0) in asked
+    assert ("encode", 2000.0, "auto", 0) in asked
     assert ("device", "auto") in asked
     assert main(["decode", str(clip.with_suffix(".avc"))]) == cli.OK
     assert clip.with_name("talk.decoded.mp4").read_bytes() == b"a video"
@@ -158,11 +158,10 @@ def test_derived_names_and_defaults(
 
 def test_options_reach_the_codec(clip: Path, asked: list[tuple[object, ...]]) -> None:
     out = str(clip.with_name("other.avc"))
-    assert (
-        main(["encode", "--device", "cpu", "--seed", "7", "-b", "0.004M", str(clip), "-o", out])
-        == 0
-    )
-    assert asked[1:] == [("longest", 7200), ("device", "cpu"), ("encode", 4000.0, 7)]
+    options = ["--device", "cpu", "--seed", "7", "-b", "0.004M", "--mode", "audio-driven"]
+    assert main(["encode", *options, str(clip), "-o", out]) == 0
+    encoded = ("encode", 4000.0, "audio-driven", 7)
+    assert asked[1:] == [("longest", 7200), ("device", "cpu"), encoded]
     assert main(["decode", out, "--steps", "9", "--seed", "3", "-o", out + ".mp4"]) == 0
     assert asked[5] == ("decode", CODED, 9, 3)
 
@@ -291,6 +290,7 @@ def test_errors_are_one_sentence_and_a_code(
         (["transcode", "x"], cli.USAGE),
         (["encode", __file__, "--device", "abacus"], cli.USAGE),
         (["encode", __file__, "--seed", "65536"], cli.USAGE),
+        (["encode", __file__, "--mode", "lips"], cli.USAGE),
         (["decode", __file__, "--steps", "0"], cli.USAGE),
         (["info", "--nonsense", __file__], cli.USAGE),
         ([], cli.USAGE),

@@ -151,10 +151,10 @@ def source(small: np.ndarray) -> Source:
 
 
 def test_a_row_of_the_public_codec(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[float] = []
+    asked: list[tuple[float, str]] = []
 
-    def encode(clip: Clip, bitrate: float) -> bytes:
-        asked.append(bitrate)
+    def encode(clip: Clip, bitrate: float, mode: str) -> bytes:
+        asked.append((bitrate, mode))
         if bitrate < 1000:
             raise RateError("between 1 and 9 kbps")
         return bytes(50)
@@ -172,9 +172,9 @@ def test_a_row_of_the_public_codec(source: Source, monkeypatch: pytest.MonkeyPat
     )
     assert row.values["kbps"] == 2 and row.values["frames_short"] == 1
     assert row.values["psnr"] == 100 and row.values["encode_x"] >= 0
-    row = meter.row(source, "avcc", 500)
+    row = meter.row(source, "audio-driven", 500)
     assert (row.size, row.values, row.note) == (0, {}, "RateError: between 1 and 9 kbps")
-    assert asked == [2000, 500]
+    assert asked == [(2000, "auto"), (500, "audio-driven")]
     assert "no coder is called 'mpeg1'" in meter.row(source, "mpeg1", 500).note
     assert meter.row(source, "x264", 100).note == "cannot go this low"
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from avcc.entropy.tables import Codebook
 from avcc.quantise.codebook import nearest, residual_paths, residual_sum, residual_tokens
-from avcc.quantise.rate import STRIDES, Costs, ranked
+from avcc.quantise.rate import STRIDES, UNMOVED, Costs, ranked
 from avcc.quantise.scalar import (
     GAIN_LEVELS,
     GAIN_STEP,
@@ -279,7 +279,7 @@ def _plans(costs: Costs, budget: float) -> list[OperatingPoint]:
 
 def _spent(costs: Costs, p: OperatingPoint) -> float:
     voice = costs.voice[p.acoustic_layers] if costs.voice else 0.0
-    return costs.fixed + costs.motion[p.motion_stride, p.motion_step] + voice
+    return costs.fixed + (costs.motion | UNMOVED)[p.motion_stride, p.motion_step] + voice
 
 
 @pytest.mark.parametrize("sound", [True, False])
@@ -298,7 +298,8 @@ def test_more_budget_is_never_worse(seed: int, sound: bool) -> None:
         if before is not None and before != best:
             # what it gave up for less, of motion or voice, it got back somewhere
             finer = (
-                best.motion_stride < before.motion_stride
+                not before.motion_stride
+                or best.motion_stride < before.motion_stride
                 or best.motion_step < before.motion_step
                 or best.acoustic_layers > before.acoustic_layers
             )
@@ -309,7 +310,7 @@ def test_more_budget_is_never_worse(seed: int, sound: bool) -> None:
 def test_no_room_gives_the_cheapest_alone() -> None:
     costs = _costs(1)
     every = _plans(costs, 1e9)[:-1]
-    assert len(every) == len(costs.motion) * len(costs.voice)
+    assert len(every) == (len(costs.motion) + 1) * len(costs.voice)  # one without any motion
     cheapest = min(every, key=lambda p: _spent(costs, p))
     for budget in (-5.0, 0.0, _spent(costs, cheapest) - 1):
         assert _plans(costs, budget) == [cheapest]

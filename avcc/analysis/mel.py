@@ -16,12 +16,26 @@ FLOOR = 1e-4  # magnitude below which everything is silence (about -80 dB of ful
 MEAN, SCALE = -5.5, 2.0  # of natural log-mel over the training speech: roughly unit variance
 
 
+def powers(wave: np.ndarray) -> np.ndarray:
+    """Mean square of every whole picture frame of a voice, (T,).
+
+    Some frames at a time: hours of a voice shall not stand in memory twice.
+    """
+    n = len(wave) // SAMPLES_PER_FRAME
+    frames = wave[: n * SAMPLES_PER_FRAME].reshape(n, SAMPLES_PER_FRAME)
+    parts = [np.square(frames[a : a + 1000]).mean(1) for a in range(0, n, 1000)]
+    return np.concatenate(parts) if parts else np.zeros(0, np.float32)
+
+
 def active_level(wave: np.ndarray) -> float:
     """RMS of the loud part of a voice: frames within 25 dB of the 95th percentile."""
-    n = len(wave) // SAMPLES_PER_FRAME
-    if n == 0:
+    return loud_level(powers(wave))
+
+
+def loud_level(power: np.ndarray) -> float:
+    """The same of a voice whose ``powers`` are known already."""
+    if not len(power):
         return 0.0
-    power = np.square(wave[: n * SAMPLES_PER_FRAME].reshape(n, -1)).mean(1)
     loud = power[power > np.quantile(power, 0.95) * 10**-2.5]
     return float(np.sqrt(loud.mean())) if loud.size else 0.0
 

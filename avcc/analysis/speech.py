@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from avcc.analysis.acoustic import AcousticEncoder, VoiceEncoder
 from avcc.analysis.audiomae import AudioMAE
-from avcc.analysis.mel import LEVEL, LogMel, active_level
+from avcc.analysis.mel import LEVEL, LogMel, active_level, powers
 from avcc.stages import LATENT, SAMPLES_PER_FRAME, VOICE
 
 FAINT = 10 ** (-80 / 20)  # RMS of active speech below which a whole track is silence
@@ -24,8 +24,7 @@ def silent_frames(wave: np.ndarray) -> np.ndarray:
 
     A frame beside a sounding one is never silence: onsets and decays are quiet but heard.
     """
-    power = np.square(wave.reshape(-1, SAMPLES_PER_FRAME)).mean(1)
-    sounds = power > QUIET**2
+    sounds = powers(wave) > QUIET**2
     near = sounds.copy()
     near[1:] |= sounds[:-1]
     near[:-1] |= sounds[1:]

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from avcc.container import layout
+from avcc.container.check import check
 from avcc.container.layout import Chunk
 from avcc.container.limits import TOLD_MOST
 from avcc.container.read import chunks, read, version
 from avcc.entropy.tables import Codebook
 from avcc.errors import FormatError
-from avcc.stages import Stream
+from avcc.stages import Head, Stream
 
 SAMPLED = 64  # segments whose symbols are read to tell motion from audio
 KEYS_SHOWN = 6  # to people, of the key frames
@@ -57,6 +58,7 @@ def info(data: bytes, book: Codebook | None = None) -> dict[str, Any]:
         "seed": head.seed,
         "crop": None if crop is None else dict(vars(crop)),
         "operating_point": dict(vars(point)),
+        "mode": mode_of(head),
         "segments": len(stream.segments),
         "key_frames": [
             {"frame": f, "side": s, "bytes": len(p)} for f, s, _, p in stream.identities
@@ -82,8 +84,13 @@ def lines(told: dict[str, Any]) -> list[str]:
     crop, point = told["crop"], told["operating_point"]
     sound = f"{told['samples']} samples of sound" if told["samples"] else "no sound"
     stride = point["motion_stride"]
-    motion = f"every {stride} frames, step {point['motion_step']}" if stride else "not sent"
-    voice = f"{point['acoustic_layers']} acoustic layers" if point["semantic"] else "not sent"
+    motion, voice = f"every {stride} frames, step {point['motion_step']}", "not sent"
+    if not stride:
+        motion = "not sent" + (", the voice drives the picture" if point["semantic"] else "")
+    if point["semantic"]:
+        voice = f"{point['acoustic_layers']} acoustic layers"
+    elif told["samples"]:
+        voice = "not sent" + (", motion drives the sound" if stride else "")
     keys = [f"{key['bytes']} B at frame {key['frame']}" for key in told["key_frames"]]
     shown = f"one key frame of {told['key_frames'][0]['bytes']} B"
     if len(keys) > 1:
@@ -95,7 +102,7 @@ def lines(told: dict[str, Any]) -> list[str]:
         f"{told['bytes']} bytes, {told['bps']:.0f} bit/s in all,"
         f" {told['steady_bps']:.0f} bit/s without head and key frame",
         shown,
-        f"motion {motion}; voice {voice}",
+        f"{told['mode']}: motion {motion}; voice {voice}",
     ]
     if told["cuts"]:
         out.append(f"{len(told['cuts']) + 1} shots")
@@ -110,6 +117,33 @@ def lines(told: dict[str, Any]) -> list[str]:
     out += [f"damage: {text}" for text in told["damage"]]
     out.append(told["synthetic_note"])
     return out
+
+
+def checked(data: bytes, book: Codebook | None) -> dict[str, Any]:
+    """Whether the file is whole, and what a decoder makes of it where it isn't (``check.check``).
+
+    ``book`` as in ``info``; without it checksums alone are compared. ``FormatError`` where nothing
+    could be decoded at all.
+    """
+    stream = read(data)
+    damage, segments = stream.damage, list[object](stream.segments)
+    verified = book is not None and book.id == stream.head.model
+    if book is not None and verified:
+        from avcc.entropy import coder
+
+        symbols = coder.decode(stream, book)
+        damage, segments = coder.damage(stream, symbols), list[object](symbols.segments)
+    lost = [number for number, one in enumerate(segments) if one is None]
+    return check(data, stream.head, lost, damage, verified)
+
+
+def mode_of(head: Head) -> str:
+    """What a file sends beside the key frame: ``av``, ``audio-driven``, ``video-driven`` or
+    ``still``; ``video`` where there is motion and no sound to send."""
+    point = head.point
+    if not point.motion_stride:
+        return "audio-driven" if point.semantic else "still"
+    return "av" if point.semantic else "video-driven" if head.samples else "video"
 
 
 def _split(stream: Stream, book: Codebook | None) -> tuple[float | None, str, list[str]]:

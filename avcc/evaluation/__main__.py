@@ -18,6 +18,9 @@ EPILOG = """examples:
   python -m avcc.evaluation talk.mp4 --coders avcc,frozen,warp,x265 --json out.json
   python -m avcc.evaluation talks/ --coders avcc,svtav1 --rates 2k,6k --page report-out"""
 
+CODERS = """of avcc,frozen,warp,x264,x265,svtav1,aom,vp9,vvenc; av,audio-driven,video-driven are
+avcc with one of its modes"""
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure and print; 0, or 1 where not one clip could be coded."""
@@ -145,12 +148,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("paths", nargs="*", type=Path, help="clips, or folders of clips")
     add("--rates", type=_rates, default=_rates("1k,2k,4k,8k"), help="bits a second, of everything")
-    add(
-        "--coders",
-        type=_names,
-        default=["avcc"],
-        help="of avcc,frozen,warp,x264,x265,svtav1,aom,vp9,vvenc (avcc)",
-    )
+    add("--coders", type=_names, default=["avcc"], help=CODERS)
     add("--seconds", type=float, default=10.0, help="of each clip, from its start (10)")
     add("--limit", type=int, default=0, help="at most so many clips, evenly spread (all)")
     add("--manifest", type=Path, help="CSV with the columns file and split")

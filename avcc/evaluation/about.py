@@ -9,7 +9,7 @@ import av
 from avcc import weights
 from avcc.errors import ModelError
 from avcc.evaluation import peers, split
-from avcc.evaluation.bench import why_absent
+from avcc.evaluation.bench import OURS, why_absent
 from avcc.evaluation.digests import version
 from avcc.evaluation.voices import CODEC2_MODES, OPUS_RATES, codec2_found
 
@@ -54,7 +54,7 @@ def absent(coders: Iterable[str]) -> dict[str, str]:
 def settings(coders: Sequence[str]) -> list[tuple[str, str]]:
     """What each coder is, how it is run, and how its bits are parted."""
     found = [(coder, why or _about(coder)) for coder, why in ((c, why_absent(c)) for c in coders)]
-    if set(coders) - {"avcc"}:
+    if set(coders) - set(OURS):
         codec2 = f"Codec2 {', '.join(CODEC2_MODES)}" if codec2_found() else "Codec2 absent (c2enc)"
         opus = ", ".join(f"{rate / 1000:g}" for rate in OPUS_RATES)
         found.append(
@@ -81,9 +81,10 @@ def _libraries() -> dict[str, str]:
 
 
 def _about(coder: str) -> str:
-    if coder == "avcc":
+    if coder in OURS:
         try:
-            return f"version {version('avcc')}, model {weights.default().hex()}"
+            told = f"version {version('avcc')}, model {weights.default().hex()}"
+            return f"{told}, mode {OURS[coder]}"
         except ModelError as error:
             return str(error)
     if coder in ("frozen", "warp"):

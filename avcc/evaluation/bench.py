@@ -21,7 +21,7 @@ import av
 import numpy as np
 
 from avcc.errors import AvccError
-from avcc.evaluation import baselines, split
+from avcc.evaluation import baselines, split, sync
 from avcc.evaluation.folder import is_page
 from avcc.evaluation.groups import traits
 from avcc.evaluation.peers import PEERS, Pictures, absence
@@ -29,12 +29,13 @@ from avcc.evaluation.picture import PictureMeter, face_meshes
 from avcc.evaluation.sound import Reference, SoundMeter
 from avcc.evaluation.split import Coded, Judge, Material
 from avcc.media.read import read
-from avcc.stages import FRAME_RATE, SAMPLES_PER_FRAME, Clip
+from avcc.stages import FRAME_RATE, MODES, SAMPLES_PER_FRAME, Clip
 
 MEDIA = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".ogv"}
 FAILED = "failed: "  # how the note of a row begins that another try might bring
 STILLS = {"frozen": "svtav1", "warp": "svtav1"}  # coders that begin with a still: what codes it
-CODERS = ("avcc", *STILLS, *PEERS)
+OURS = {"avcc": "auto", **{mode: mode for mode in MODES[1:]}}  # coders that are avcc: its modes
+CODERS = (*OURS, *STILLS, *PEERS)
 
 
 @dataclass
@@ -119,7 +120,12 @@ class Meter:
         row.values["kbps"] = 8 * coded.size / source.seconds / 1000
         row.values["frames_short"] = float(len(source.frames) - len(coded.frames))
         mesh = source.mesh if "landmarks absent" not in " ".join(self.notes) else None
-        row.values |= self.picture.scores(source.frames, coded.frames, mesh, self.stride)
+        found = None if mesh is None else face_meshes(coded.frames)
+        row.values |= self.picture.scores(source.frames, coded.frames, mesh, self.stride, found)
+        if mesh is not None and found is not None:
+            row.values |= sync.scores(found, coded.audio)
+            of_source = sync.scores(mesh, source.clip.audio)
+            row.values |= {f"{name}_source": value for name, value in of_source.items()}
         row.features = self.picture.features(source.frames, coded.frames)
         row.traits = {} if mesh is None else source.traits
         if source.reference is not None:
@@ -131,8 +137,8 @@ class Meter:
     def _coded(self, source: Source, coder: str, rate: float) -> Coded | None:
         """The clip by a coder within ``rate`` bits a second, if it goes so low. Raises
         ``AvccError``."""
-        if coder == "avcc":
-            return _avcc(source, rate)
+        if coder in OURS:
+            return _avcc(source, rate, OURS[coder])
         if why := why_absent(coder):
             raise AvccError(why)
         if source.material is None:
@@ -149,18 +155,18 @@ class Meter:
 
 def why_absent(coder: str) -> str:
     """Why a coder can't be run here; empty where it can."""
-    if coder == "avcc":
+    if coder in OURS:
         return ""
     if coder not in CODERS:
         return f"no coder is called {coder!r}; there are {', '.join(CODERS)}"
     return absence(STILLS.get(coder, coder))
 
 
-def _avcc(source: Source, rate: float) -> Coded:
+def _avcc(source: Source, rate: float, mode: str) -> Coded:
     import avcc
 
     began = time.perf_counter()
-    data = avcc.encode(source.clip, bitrate=rate)
+    data = avcc.encode(source.clip, bitrate=rate, mode=mode)
     coded = time.perf_counter()
     clip = avcc.decode(data)
     frames = np.stack(list(clip.frames))

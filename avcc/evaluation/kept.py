@@ -20,7 +20,7 @@ import numpy as np
 
 from avcc import weights
 from avcc.errors import ModelError
-from avcc.evaluation.bench import Row
+from avcc.evaluation.bench import OURS, Row
 from avcc.evaluation.digests import digest, digest_of, version
 from avcc.media.safe import temporary
 
@@ -32,6 +32,7 @@ _OUTSIDE = {"training", "evaluation", "cli.py", "__main__.py", "terminal.py"}
 PEERS = ("baselines", "commands", "peers", "split", "voices")
 MEASURES = (
     *("bench", "contours", "groups", "kernel", "likeness", "perceptual", "picture", "sound"),
+    "sync",
 )
 
 
@@ -79,7 +80,7 @@ def coder_identity(coder: str) -> str:
     libraries: dict[str, Any] = av.library_versions
     versions += [f"{name} {number}" for name, number in sorted(libraries.items())]
     files = sorted(p for p in PACKAGE.rglob("*.py") if p.relative_to(PACKAGE).parts[0] in _inside())
-    if coder != "avcc":
+    if coder not in OURS:
         files = [PACKAGE / "evaluation" / f"{name}.py" for name in PEERS]
         programs = [Path(found) for name in PROGRAMS if (found := shutil.which(name))]
         return digest(coder, digest_of(*files, *programs), *versions)

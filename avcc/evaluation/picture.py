@@ -52,9 +52,10 @@ class PictureMeter:
         decoded: np.ndarray,
         source_mesh: np.ndarray | None = None,
         stride: int = 1,
+        decoded_mesh: np.ndarray | None = None,
     ) -> dict[str, float]:
-        """Every metric that can be had. ``source_mesh`` saves finding it again at each rate;
-        ``stride`` takes the perceptual distances on every so many frames only."""
+        """Every metric that can be had. Meshes that are given needn't be found again; ``stride``
+        takes the perceptual distances on every so many frames only."""
         count = min(len(source), len(decoded))
         a, b = source[:count], decoded[:count]
         values = {"psnr": psnr(a, b), "ssim": ssim(a, b), "flicker": flicker(a, b)}
@@ -65,7 +66,7 @@ class PictureMeter:
                 values[name] = float(pair.mean())
         if _meshes_found():
             mesh = face_meshes(a) if source_mesh is None else source_mesh[:count]
-            found = face_meshes(b)
+            found = face_meshes(b) if decoded_mesh is None else decoded_mesh[:count]
             values |= landmark_scores(mesh, found)
             if self.likeness is not None:
                 every = max(stride, LIKENESS_STRIDE)

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from avcc.errors import AvccError
-from avcc.evaluation.bench import FAILED, Meter, Row, Source, source_of
+from avcc.evaluation.bench import FAILED, OURS, Meter, Row, Source, source_of
 from avcc.evaluation.digests import digest, digest_of
 from avcc.evaluation.films import Films
 from avcc.evaluation.kept import Kept
@@ -89,7 +89,7 @@ def _rows(
                 source = source or source_of(path, plan.seconds, name)
                 show = None
                 if plan.films is not None:
-                    show = partial(plan.films.keep, key, synthetic=coder == "avcc")
+                    show = partial(plan.films.keep, key, synthetic=coder in OURS)
                 row = meter.row(source, coder, rate, show)
                 if plan.kept is not None and not row.note.startswith(FAILED):
                     plan.kept.keep(key, row)

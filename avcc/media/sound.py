@@ -39,9 +39,9 @@ def read_sound(
         if not isinstance(stream, AudioStream):
             return None
         end = start + samples / SAMPLE_RATE
-        for time, run in _runs(container, stream, start, end, trouble):
+        for time, before, run in _runs(container, stream, start, end, trouble):
             heard = True
-            _place(out, run, round((time - start) * SAMPLE_RATE))
+            _place(out, run, round((time - start) * SAMPLE_RATE) + before)
     if not heard:
         warn(f"the sound of {name} can't be decoded and is left out")
         return None
@@ -76,15 +76,15 @@ def resampled(audio: np.ndarray, rate: int) -> np.ndarray:
 
 def _runs(
     container: InputContainer, stream: AudioStream, start: float, end: float, trouble: list[str]
-) -> Iterator[tuple[float, np.ndarray]]:
-    """(seconds, float32 (n,) at 16 kHz): stretches of sound without a jump in their timestamps.
+) -> Iterator[tuple[float, int, np.ndarray]]:
+    """(seconds, samples, float32 (n,) at 16 kHz): pieces of sound; each lies so many samples behind
+    the start, at those seconds, of a stretch without a jump in its timestamps.
 
     What lies a second or more before ``start`` or behind ``end`` is left out: a file can hold a
     day of silence there, in few bytes.
     """
     converter: AudioResampler | None = None
-    parts: list[np.ndarray] = []
-    begin, taken, rate = 0.0, 0, 0
+    begin, taken, given, rate = 0.0, 0, 0, 0
     for frame in _frames(container, stream, trouble):
         expected = begin + taken / rate if rate else 0.0
         time = expected
@@ -94,19 +94,22 @@ def _runs(
                 continue
         if converter is None or frame.sample_rate != rate or abs(time - expected) > GAP:
             if converter is not None:
-                parts += _convert(converter, None, rate)
-                yield begin, np.concatenate(parts)
+                for piece in _convert(converter, None, rate):
+                    yield begin, given, piece
+                    given += len(piece)
             converter = AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE)
-            parts, begin, taken, rate = [], time, 0, frame.sample_rate
+            begin, taken, given, rate = time, 0, 0, frame.sample_rate
         if time > end + 1:
             break
         values = _mono(frame)
         taken += len(values)
-        parts += _convert(converter, values, rate)
+        for piece in _convert(converter, values, rate):
+            yield begin, given, piece
+            given += len(piece)
     if converter is not None:
-        parts += _convert(converter, None, rate)
-        if parts:
-            yield begin, np.concatenate(parts)
+        for piece in _convert(converter, None, rate):
+            yield begin, given, piece
+            given += len(piece)
 
 
 def _frames(

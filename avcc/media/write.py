@@ -199,9 +199,8 @@ def _frame(picture: np.ndarray, index: int, kind: _Kind) -> VideoFrame:
 def _pieces(audio: np.ndarray, count: int) -> Iterator[AudioFrame]:
     """The sound in pieces of 20 ms, cut where the last picture ends."""
     values = np.asarray(audio, np.float32).reshape(-1)[: count * SAMPLES_PER_FRAME]
-    values = np.clip(np.nan_to_num(values), -1, 1)
     for at in range(0, len(values), PIECE):
-        piece = np.ascontiguousarray(values[at : at + PIECE])
+        piece = np.clip(np.nan_to_num(values[at : at + PIECE]), -1, 1)
         frame = AudioFrame.from_ndarray(piece.reshape(1, -1), format="fltp", layout="mono")
         frame.sample_rate = SAMPLE_RATE
         frame.pts = at

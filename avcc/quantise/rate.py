@@ -8,11 +8,13 @@ sought over all operating points for the bits that this clip costs.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from avcc.stages import OperatingPoint
+from avcc.errors import MediaError
+from avcc.stages import MODES, OperatingPoint
 
 COUNTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)  # of key frames
 STRIDES = (1, 2, 3, 5)
@@ -29,7 +31,10 @@ MOTION_ERROR = {
     (2, 0): 1.06, (2, 1): 1.14, (2, 2): 1.37, (2, 3): 1.86,
     (3, 0): 1.24, (3, 1): 1.31, (3, 2): 1.51, (3, 3): 1.96,
     (5, 0): 1.77, (5, 1): 1.83, (5, 2): 2.00, (5, 3): 2.36,
+    (0, 0): 15.1,  # none: what AVDiff makes of the voice (``python -m avcc.training ablate``)
 }  # fmt: skip
+
+UNMOVED = {(0, 0): 0.0}  # no motion: bytes by (stride, step), as in ``Costs``
 
 # Mean absolute log-mel error by number of acoustic layers.
 VOICE_ERROR = (
@@ -64,27 +69,48 @@ class Plan:
     keys: int
 
 
-def ranked(costs: Costs, budget: float) -> list[Plan]:
+def check_mode(mode: str, sound: bool) -> None:
+    """``ValueError`` unless ``mode`` is one of ``MODES``; ``MediaError`` where it needs a sound
+    that the clip doesn't have."""
+    if mode not in MODES:
+        raise ValueError(f"there is no mode {mode!r}; there are {', '.join(MODES)}")
+    if mode == "audio-driven" and not sound:
+        raise MediaError("this clip has no sound, and audio-driven needs a voice to move the face")
+
+
+def ranked(costs: Costs, budget: float, mode: str = "auto") -> list[Plan]:
     """Plans for ``budget`` bytes beside the smallest key frame, the best first.
 
     The cheapest of all stands last, whether it fits or not: where nothing fits in the end, what
     it really costs is the least that the clip needs.
     """
     plans: list[tuple[float, float, Plan]] = []
-    counts = [n for n in COUNTS if n <= len(costs.away)]
-    for (stride, step), motion in costs.motion.items():
-        for layers, voice in (costs.voice or {0: 0.0}).items():
-            point = OperatingPoint(stride, step, layers, bool(costs.voice))
-            moved = MOTION_WEIGHT * MOTION_ERROR[stride, step]
-            heard = VOICE_WEIGHT * VOICE_ERROR[layers]
-            for n in counts:
-                spent = costs.fixed + motion + voice + (n - 1) * (costs.another + KEY_BYTES[0])
-                each = (budget - spent) / n + KEY_BYTES[0]
-                loss = _seen(each, costs.away[n - 1]) + moved + heard
-                plans.append((loss, spent, Plan(point, n)))
+    for point, coded, lost in _choices(costs, mode):
+        # Where a later key frame's face lies follows from motion: without it, one has to do.
+        most = len(costs.away) if point.motion_stride else 1
+        for n in (n for n in COUNTS if n <= most):
+            spent = costs.fixed + coded + (n - 1) * (costs.another + KEY_BYTES[0])
+            each = (budget - spent) / n + KEY_BYTES[0]
+            loss = _seen(each, costs.away[n - 1]) + lost
+            plans.append((loss, spent, Plan(point, n)))
     cheapest = min(plans, key=lambda p: p[1])[2]
     fitting = sorted((p for p in plans if p[1] <= budget), key=lambda p: p[0])
     return [plan for _, _, plan in fitting] + [cheapest]
+
+
+def _choices(costs: Costs, mode: str) -> Iterator[tuple[OperatingPoint, float, float]]:
+    """Every operating point of a mode, its bytes of motion and voice, and what it loses by them."""
+    motions, voices = costs.motion, costs.voice
+    if voices and mode == "auto":
+        motions = motions | UNMOVED
+    elif mode == "audio-driven":
+        motions = UNMOVED
+    sent = bool(voices) and mode != "video-driven"
+    for (stride, step), motion in motions.items():
+        moved = MOTION_WEIGHT * MOTION_ERROR[stride, step]
+        for layers, voice in (voices if sent else {0: 0.0}).items():
+            heard = VOICE_WEIGHT * VOICE_ERROR[layers] if sent else 0.0
+            yield OperatingPoint(stride, step, layers, sent), motion + voice, moved + heard
 
 
 def _seen(key: float, away: float) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from avcc.analysis.mel import LEVEL, active_level
+from avcc.analysis.mel import LEVEL, loud_level, powers
 from avcc.render.voice import Vocoder
 from avcc.stages import SAMPLES_PER_FRAME
 
@@ -28,21 +28,25 @@ class Speaker:
     ) -> np.ndarray:
         """Mel float32 (2 N, 80), silence bool (N,), RMS of active speech -> float32 (samples,),
         from token ``start`` on."""
-        count, parts = min(len(silent), start + -(-samples // SAMPLES_PER_FRAME)), []
+        count = min(len(silent), start + -(-samples // SAMPLES_PER_FRAME))
+        out = np.zeros(samples, np.float32)
+        kept: list[np.ndarray] = []
         device = self._vocoder.window.device
+        # All in place and window by window: of hours of a voice there is one copy.
         for a in range(start // WINDOW * WINDOW, count, WINDOW):
             first, last = max(0, a - MARGIN), min(len(silent), a + WINDOW + MARGIN)
             window = torch.from_numpy(mel[2 * first : 2 * last])[None].to(device)
             wave = self._vocoder(window)[0].float().cpu().numpy()
             begin, end = max(a, start), min(a + WINDOW, count)
             wave = wave[(begin - first) * SAMPLES_PER_FRAME :][: (end - begin) * SAMPLES_PER_FRAME]
-            parts.append(wave * _loudness(silent, begin, end))
-        wave = np.concatenate(parts) if parts else np.zeros(0, np.float32)
-        wave *= level / np.clip(active_level(wave), LEVEL / MEND, LEVEL * MEND)
-        out = np.zeros(samples, np.float32)
-        length = min(samples, len(wave))
-        out[:length] = np.clip(wave[:length], -1, 1)
-        return out
+            wave = wave * _loudness(silent, begin, end)
+            at = (begin - start) * SAMPLES_PER_FRAME
+            room = len(out[at : at + len(wave)])
+            out[at : at + room] = wave[:room]
+            kept.append(powers(wave))
+        if kept:
+            out *= level / np.clip(loud_level(np.concatenate(kept)), LEVEL / MEND, LEVEL * MEND)
+        return np.clip(out, -1, 1, out=out)
 
 
 def _loudness(silent: np.ndarray, first: int, last: int) -> np.ndarray:

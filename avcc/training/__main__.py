@@ -9,6 +9,7 @@ from typing import Any
 import click
 import torch
 
+from avcc.stages import MODES
 from avcc.training import ranks
 from avcc.training.loop import Options, run
 
@@ -117,11 +118,25 @@ def measure(cache: Path, work: Path, perceptual: Path | None) -> None:
 @click.option("--data", type=click.Path(path_type=Path), default=Path("../shared/data"))
 @click.option("--bitrate", default=2000.0, show_default=True)
 @click.option("--clips", default=6, show_default=True)
-def ablate(data: Path, bitrate: float, clips: int) -> None:
+@click.option("--mode", type=click.Choice(MODES[1:]), default="av", show_default=True)
+def ablate(data: Path, bitrate: float, clips: int, mode: str) -> None:
     """What AVDiff adds to its starting point, on validation clips with the shipped weights."""
     from avcc.training.ablation import ablate as ablated
 
-    ablated(data, bitrate, clips)
+    ablated(data, bitrate, clips, mode=mode)
+
+
+@main.command()
+@click.option("--data", type=click.Path(path_type=Path), default=Path("../shared/data"))
+@click.option("--bitrate", default=2000.0, show_default=True)
+@click.option("--clips", default=12, show_default=True)
+@click.option("--share", default=0.1, show_default=True, help="Of the segments, to lose.")
+@click.option("--seed", default=0, show_default=True)
+def conceal(data: Path, bitrate: float, clips: int, share: float, seed: int) -> None:
+    """What lost segments cost, filled by AVDiff or by the last picture and silence."""
+    from avcc.training.concealment import conceal as concealed
+
+    concealed(data, bitrate, clips, share, seed, print)
 
 
 @main.command()

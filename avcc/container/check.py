@@ -1,0 +1,93 @@
+"""Whether a file is whole, and what ``decode`` will do where it isn't: ``avcc info --check``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from avcc.container import layout
+from avcc.container.read import chunks
+from avcc.stages import SEGMENT_FRAMES, Head
+
+NAMES = {layout.HEAD: "head", layout.IDENTITY: "identity", layout.SEGMENT: "segment"}
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A run of lost segments: numbers and frames, the last ones included."""
+
+    first: int
+    last: int
+    first_frame: int
+    last_frame: int
+
+
+def gaps(head: Head, lost: Collection[int]) -> list[Gap]:
+    """Lost segments as runs, rising."""
+    runs = []
+    for _, run in groupby(enumerate(sorted(lost)), lambda pair: pair[1] - pair[0]):
+        numbers = [number for _, number in run]
+        last_frame = min(head.frames, SEGMENT_FRAMES * (numbers[-1] + 1)) - 1
+        runs.append(Gap(numbers[0], numbers[-1], SEGMENT_FRAMES * numbers[0], last_frame))
+    return runs
+
+
+def check(
+    data: bytes, head: Head, lost: Collection[int], damage: Collection[str], verified: bool
+) -> dict[str, Any]:
+    """What there is of a file that could be read, as values that JSON can hold.
+
+    ``lost``: numbers of the segments that can't be decoded; ``damage``: everything that reading
+    and decoding the symbols complained about; ``verified``: whether the symbols were decoded (their
+    codebook was there), and not only the checksums compared.
+    """
+    found = [chunk for chunk in chunks(data) if not isinstance(chunk, str)]
+    kinds = Counter(NAMES.get(chunk.type, "other") for chunk in found)
+    return {
+        "whole": not damage and not lost,
+        "verified": "symbols" if verified else "checksums",
+        "chunks": {name: kinds[name] for name in (*NAMES.values(), "other")},
+        "segments": layout.segments(head.frames),
+        "segments_lost": sorted(lost),
+        "damage": list(damage),
+        "concealed": [
+            {
+                "segments": [gap.first, gap.last],
+                "frames": [gap.first_frame, gap.last_frame],
+                "how": _filled(head, gap),
+            }
+            for gap in gaps(head, lost)
+        ],
+    }
+
+
+def lines(told: dict[str, Any]) -> list[str]:
+    """What ``check`` told, as lines for people."""
+    sound, due = told["segments"] - len(told["segments_lost"]), told["segments"]
+    what = "checksums and symbols" if told["verified"] == "symbols" else "checksums alone"
+    sums = ", ".join(f"{count} {name}" for name, count in told["chunks"].items() if count)
+    out = [f"check of {what}: {sums} chunks are sound; {sound} of {due} segments can be decoded"]
+    out += [f"damage: {sentence}" for sentence in told["damage"]]
+    out += [gap["how"] for gap in told["concealed"]]
+    out.append("nothing is damaged or missing" if told["whole"] else "the file is damaged")
+    return out
+
+
+def _filled(head: Head, gap: Gap) -> str:
+    """A sentence on what ``decode`` puts in a gap."""
+    rate, point = float(head.rate), head.point
+    start, end = gap.first_frame / rate, (gap.last_frame + 1) / rate
+    numbers = f"segment {gap.first}" if gap.first == gap.last else ""
+    numbers = numbers or f"segments {gap.first} to {gap.last}"
+    first, last = gap.first == 0, gap.last_frame == head.frames - 1
+    if not point.motion_stride or (first and last):
+        moves = "the face stays as in the key frame"
+    elif first or last:
+        moves = f"the face is held as {'after' if first else 'before'} it"
+    else:
+        moves = "the face moves on from where it was to where it will be"
+    sounds = ", the voice is made up" if head.samples else ""
+    return f"decode fills {start:.2f} to {end:.2f} s ({numbers}): {moves}{sounds}"
