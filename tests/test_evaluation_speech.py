@@ -85,6 +85,7 @@ def test_rows_say_whose_voice_it_is() -> None:
         "loud": lambda x: speech.Voice(50, x + 0.7, ""),
     }
     rows = rows_of(found, keep, _Known())
+    assert [r["own"] for r in rows if r["coder"] == "source"] == [1, 1, 1, 1]
     own = {name: [r["own"] for r in rows if r["coder"] == name] for name in keep}
     assert own == {"same": [1, 1, 1, 1], "loud": [0, 0, 1, 1]}
     assert {r["bits"] for r in rows} == {0.0, 400.0, 800.0}

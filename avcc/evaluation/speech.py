@@ -1,10 +1,10 @@
 """``python -m avcc.evaluation.speech``: the voice alone, beside Codec2 and Opus.
 
 Sizes are real bytes: of avcc those of a whole file without picture and motion (so head, chunks and
-checks are in), of Codec2 its file, of Opus its packets. Words are compared with the text where the
-manifest has one, else with what the recogniser hears in the source; ``own`` is the share of the
-utterances whose decoded voice is nearer to its speaker's other utterances (to the source where
-there are none) than to any other speaker.
+checks are in), of Codec2 its file, of Opus its packets. ``wer`` compares words with what the
+recogniser hears in the source, ``text`` with the text of those utterances whose text the manifest
+has; ``own`` is the share of the utterances whose decoded voice is nearer to its speaker's other
+utterances (to the source where there are none) than to any other speaker.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from avcc.stages import (
     Symbols,
 )
 
-METRICS = ("pesq", "visqol", "stoi", "estoi", "dnsmos", "p808", "speaker", "wer")
+METRICS = ("pesq", "visqol", "stoi", "estoi", "dnsmos", "p808", "speaker", "wer", "text", "own")
 
 
 @dataclass
@@ -57,8 +57,6 @@ class Utterance:
 
     def __post_init__(self) -> None:
         self.kept = Reference(self.audio)
-        if self.said:
-            self.kept.kept["words"] = self.said
 
 
 def ours(audio: np.ndarray, layers: int) -> Voice:
@@ -119,26 +117,36 @@ def _sound(path: Path) -> np.ndarray:
 def rows_of(
     found: list[Utterance], compared: dict[str, Callable[[np.ndarray], Voice]], meter: SoundMeter
 ) -> list[dict[str, float | str]]:
-    """One row an utterance and coder; the source is a coder too, of no bits."""
+    """One row an utterance and coder; the source is one too, of no bits."""
     homes = _homes(found, meter)
     rows: list[dict[str, float | str]] = []
     for number, one in enumerate(found, 1):
         print(f"{number}/{len(found)} {one.name}", file=sys.stderr)
-        heard = meter.words(one.audio) if meter.has("wer") and one.said else None
-        rows.append({"name": one.name, "coder": "source", "bits": 0.0})
-        if heard is not None:
-            rows[-1]["wer"] = word_error_rate(one.said, heard)
-        for name, code in compared.items():
-            coded = code(one.audio)
-            bits = 8 * coded.size * SAMPLE_RATE / len(one.audio)
+        coded = {"source": Voice(0, one.audio, "")} | {
+            n: code(one.audio) for n, code in compared.items()
+        }
+        for name, voice in coded.items():
+            bits = 8 * voice.size * SAMPLE_RATE / len(one.audio)
             row: dict[str, float | str] = {"name": one.name, "coder": name, "bits": bits}
-            row |= meter.scores(one.kept, coded.sound)
-            own = None if coded.sound is None else meter.speaker(coded.sound)
-            if own is not None and len(homes) > 1:
-                near = {speaker: float(own @ _home(v, one.name)) for speaker, v in homes.items()}
-                row["own"] = float(max(near, key=lambda s: near[s]) == one.speaker)
+            row |= meter.scores(one.kept, voice.sound)
+            if voice.sound is not None:
+                row |= _known(one, voice.sound, homes, meter)
             rows.append(row)
     return rows
+
+
+def _known(
+    one: Utterance, sound: np.ndarray, homes: dict[str, dict[str, np.ndarray]], meter: SoundMeter
+) -> dict[str, float]:
+    """What a list knows of an utterance: its text, and whose it is among the others."""
+    row = {}
+    if one.said and meter.has("wer"):
+        row["text"] = word_error_rate(one.said, meter.words(sound))
+    own = meter.speaker(sound)
+    if own is not None and len(homes) > 1:
+        near = {speaker: float(own @ _home(v, one.name)) for speaker, v in homes.items()}
+        row["own"] = float(max(near, key=lambda s: near[s]) == one.speaker)
+    return row
 
 
 def _homes(found: list[Utterance], meter: SoundMeter) -> dict[str, dict[str, np.ndarray]]:
@@ -159,12 +167,11 @@ def _home(known: dict[str, np.ndarray], but: str) -> np.ndarray:
 
 def table(rows: list[dict[str, float | str]]) -> str:
     """Means by coder, as Markdown."""
-    names = [*METRICS, "own"]
-    lines = ["| coder | bit/s | " + " | ".join(names) + " |", "|---" * (len(names) + 2) + "|"]
+    lines = ["| coder | bit/s | " + " | ".join(METRICS) + " |", "|---" * (len(METRICS) + 2) + "|"]
     for name in dict.fromkeys(row["coder"] for row in rows):
         of_it = [row for row in rows if row["coder"] == name]
         cells = [f"{np.mean([float(row['bits']) for row in of_it]):.0f}"]
-        for metric in names:
+        for metric in METRICS:
             values = [float(row[metric]) for row in of_it if metric in row]
             cells.append(f"{np.mean(values):.2f}" if values else "-")
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
