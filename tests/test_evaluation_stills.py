@@ -51,8 +51,12 @@ def test_without_networks_it_says_so(tmp_path: Path) -> None:
         Judge(tmp_path)
 
 
-def test_nowhere_to_look(capsys: pytest.CaptureFixture[str]) -> None:
+def test_nowhere_to_look(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     if not FOLDER.is_dir():
         pytest.skip("the perceptual networks' weights aren't here")
     assert stills.main(["--perceptual", str(FOLDER)]) == 2
     assert "no clips" in capsys.readouterr().err
+    (tmp_path / "text.mp4").write_text("no film at all")
+    assert stills.main([str(tmp_path), "--perceptual", str(FOLDER)]) == 2
+    told = capsys.readouterr().err
+    assert "text.mp4" in told and "no clips" in told

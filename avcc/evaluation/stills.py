@@ -133,7 +133,11 @@ def main(arguments: list[str] | None = None) -> int:
     judge = Judge(options.perceptual)
     pictures = []
     for path in bench.spread(paths, options.limit):
-        frames = bench.source_of(path, 10.0).frames
+        try:
+            frames = bench.source_of(path, 10.0).frames
+        except AvccError as error:
+            print(f"note: {path}: {error}", file=sys.stderr)
+            continue
         pictures.append(frames[len(frames) // 2])
     if not pictures:
         print("there are no clips: name files, folders or a --manifest", file=sys.stderr)
