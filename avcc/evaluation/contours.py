@@ -8,11 +8,12 @@ is, for source and decoded picture alike.
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from avcc.evaluation.likeness import dlib_weights
 
 WEIGHTS = "shape_predictor_68_face_landmarks.dat"
 FOREHEAD = 0.2  # of the mesh's height: dlib's boxes begin at the brows
@@ -22,11 +23,8 @@ _GAPS = ((61, 67), (62, 66), (63, 65))  # inner lips, upper and lower
 
 def load() -> tuple[Contours | None, str]:
     """The finder, or why it can't be had."""
-    package = importlib.util.find_spec("face_recognition_models")
-    if package is None or importlib.util.find_spec("dlib") is None:
-        return None, "contours absent: pip install dlib-bin face_recognition_models"
-    assert package.submodule_search_locations
-    return Contours(Path(package.submodule_search_locations[0]) / "models" / WEIGHTS), ""
+    weights, note = dlib_weights(WEIGHTS, "contours")
+    return (None if weights is None else Contours(weights)), note
 
 
 class Contours:

@@ -74,16 +74,27 @@ def lengths(path: Path, wanted: Sequence[float], rate: float) -> Iterator[Length
             )
 
 
+class Forth:
+    """Pictures forth and back until there are ``count``; iterating needs no more than one."""
+
+    def __init__(self, pictures: np.ndarray, count: int) -> None:
+        self._pictures, self._count = pictures, count
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        length = len(self._pictures)
+        for i in range(self._count):
+            turn, place = divmod(i, length)
+            yield self._pictures[length - 1 - place if turn % 2 else place]
+
+
 def looped(frames: np.ndarray, audio: np.ndarray | None, seconds: float) -> Clip:
     """Frames (N, 256, 256, 3) forth and back, the sound again and again, for so long."""
     count = max(1, round(seconds * float(FRAME_RATE)))
-    swing = np.concatenate([np.arange(len(frames)), np.arange(len(frames))[::-1]])
-    order = np.resize(swing, count)
     sound = None
     if audio is not None:
         whole = np.pad(audio, (0, max(0, len(frames) * SAMPLES_PER_FRAME - len(audio))))
         sound = np.resize(whole, count * SAMPLES_PER_FRAME)
-    return Clip((frames[i] for i in order), count, sound)
+    return Clip(Forth(frames, count), count, sound)
 
 
 def cost(command: Sequence[str]) -> Cost:

@@ -21,11 +21,17 @@ _FIVE = (263, 362, 33, 133, 2)
 
 def load() -> tuple[Likeness | None, str]:
     """The network, or why it can't be had."""
+    weights, note = dlib_weights(WEIGHTS, "likeness")
+    return (None if weights is None else Likeness(weights)), note
+
+
+def dlib_weights(name: str, measure: str) -> tuple[Path | None, str]:
+    """One of the files of ``face_recognition_models``, or why ``measure`` is absent."""
     package = importlib.util.find_spec("face_recognition_models")
     if package is None or importlib.util.find_spec("dlib") is None:
-        return None, "likeness absent: pip install dlib-bin face_recognition_models"
+        return None, f"{measure} absent: pip install dlib-bin face_recognition_models"
     assert package.submodule_search_locations
-    return Likeness(Path(package.submodule_search_locations[0]) / "models" / WEIGHTS), ""
+    return Path(package.submodule_search_locations[0]) / "models" / name, ""
 
 
 class Likeness:

@@ -1,5 +1,7 @@
 """``python -m avcc.evaluation.long CLIP``: time by stage and peak memory of a clip made long.
 
+``growth`` times the commands as a whole, beside x264; this looks inside.
+
 The clip's pictures are played forth and back, its sound again and again, until they last. Encoding
 and decoding run in a process each, through files, as the commands do it.
 """
@@ -13,16 +15,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from avcc.cli import parse_rate
 from avcc.errors import AvccError
+from avcc.evaluation.growth import looped
 from avcc.media.read import read
 from avcc.media.write import write
-from avcc.stages import FRAME_RATE, SAMPLES_PER_FRAME, Clip
 
 
 class Clock:
@@ -37,26 +38,6 @@ class Clock:
         now = time.perf_counter()
         self.seconds[stage] = self.seconds.get(stage, 0.0) + now - self._last
         self._last = now
-
-
-class Forth:
-    """Pictures forth and back until there are ``count``; iterating needs no more than one."""
-
-    def __init__(self, pictures: np.ndarray, count: int) -> None:
-        self._pictures, self._count = pictures, count
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        length = len(self._pictures)
-        for i in range(self._count):
-            turn, place = divmod(i, length)
-            yield self._pictures[length - 1 - place if turn % 2 else place]
-
-
-def lengthened(clip: Clip, seconds: float) -> Clip:
-    """The clip, made to last ``seconds``."""
-    count = round(seconds * float(FRAME_RATE))
-    audio = None if clip.audio is None else np.resize(clip.audio, count * SAMPLES_PER_FRAME)
-    return Clip(Forth(np.stack(list(clip.frames)), count), count, audio)
 
 
 def encoded(source: str, target: str, rate: float) -> dict[str, float]:
@@ -103,10 +84,11 @@ def main() -> int:
     except AvccError as error:
         print(f"long: {error}", file=sys.stderr)
         return 1
+    frames = np.stack(list(clip.frames))
     with tempfile.TemporaryDirectory(prefix="avcc-long-") as folder:
         for minutes in map(float, options.minutes.split(",")):
             source, coded = f"{folder}/long.mp4", f"{folder}/long.avc"
-            write(source, lengthened(clip, 60 * minutes), overwrite=True)
+            write(source, looped(frames, clip.audio, 60 * minutes), overwrite=True)
             print(f"{minutes:g} minutes:", flush=True)
             for what, a, b in (("encode", source, coded), ("decode", coded, f"{folder}/back.mp4")):
                 print(f"  {what}: {_told(_run(options, what, a, b), 60 * minutes)}", flush=True)
