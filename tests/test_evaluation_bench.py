@@ -20,7 +20,8 @@ from avcc.evaluation.sound import Reference
 from avcc.stages import Clip
 from tests.clips import Recipe, clicks, make, picture
 
-SKIPPED = ("pesq", "stoi", "visqol", "dnsmos", "speaker", "wer")
+SKIPPED = ("pesq", "stoi", "visqol", "dnsmos", "speaker", "wer", "memory")
+WEIGHTS = Path(bench.__file__).parents[2] / "weights"
 needs_av1 = pytest.mark.skipif(
     bool(peers.absence("svtav1")), reason=peers.absence("svtav1") or "it is there"
 )
@@ -172,6 +173,7 @@ def test_a_row_of_the_public_codec(source: Source, monkeypatch: pytest.MonkeyPat
     )
     assert row.values["kbps"] == 2 and row.values["frames_short"] == 1
     assert row.values["psnr"] == 100 and row.values["encode_x"] >= 0
+    assert row.values["model_bytes"] > sum(p.stat().st_size for p in WEIGHTS.glob("vocoder*"))
     row = meter.row(source, "audio-driven", 500)
     assert (row.size, row.values, row.note) == (0, {}, "RateError: between 1 and 9 kbps")
     assert asked == [(2000, "auto"), (500, "audio-driven")]
@@ -196,6 +198,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert row["setting"].startswith("-c:v libx264") and "; " in row["setting"]
     assert row["seconds"] == 0.2 and 0 < 8 * row["size"] <= 96_000 * 0.2
     assert row["values"]["psnr"] > 25 and row["values"]["landmark"] < 10
+    assert "encode_mib" not in row["values"] and row["values"]["model_bytes"] == 0
     assert main([str(tmp_path / "missing.mp4")]) == 1
 
 

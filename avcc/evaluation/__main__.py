@@ -166,7 +166,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--keep", type=Path, help="keep each measurement here, and go on from what is there")
     add("--perceptual", type=Path, help="folder of the perceptual networks (AVCC_PERCEPTUAL)")
     add(
-        "--skip", type=_names, default=[], help="of pesq,stoi,visqol,dnsmos,speaker,wer: not wanted"
+        "--skip",
+        type=_names,
+        default=[],
+        help="of pesq,stoi,visqol,dnsmos,speaker,wer,memory: not wanted",
     )
     add("--groups", action="store_true", help="also means by how clips move, turn and are lit")
     add("--stride", type=int, default=1, help="perceptual distances on every so many frames (1)")

@@ -11,10 +11,9 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
-import torch
-from torch.nn import functional
 
 from avcc.evaluation import peers
 from avcc.evaluation.peers import Drawn
@@ -52,19 +51,28 @@ class Stills:
             return
         began = time.perf_counter()
         packets, took = self._kept[found[0]]
-        frames = self.drawn(peers.decoded_pictures("libdav1d", packets)[0])
+        frames = _shown(self.drawn, packets)
         setting = f"-c:v libsvtav1 -preset 0 -svtav1-params avif=1:tune=2 -crf {found[0]}, a still"
         spent = time.perf_counter() - began
-        yield Drawn(sum(map(len, found[1])), frames, setting, took, spent)
+        encode = partial(peers.encoded, "libsvtav1", self.picture[None], self._options(found[0]))
+        decode = partial(_shown, self.drawn, packets)
+        yield Drawn(sum(map(len, found[1])), frames, setting, took, spent, encode, decode)
 
     def _coded(self, quality: int) -> peers.Coded:
         if quality not in self._kept:
             began = time.perf_counter()
-            options = {"preset": "0", "svtav1-params": "avif=1:tune=2", "crf": str(quality)}
-            packets = peers.encoded("libsvtav1", self.picture[None], options)
+            packets = peers.encoded("libsvtav1", self.picture[None], self._options(quality))
             self._kept[quality] = packets, time.perf_counter() - began
         packets, took = self._kept[quality]
         return [frame_obus(packet) for packet in packets], took
+
+    @staticmethod
+    def _options(quality: int) -> dict[str, str]:
+        return {"preset": "0", "svtav1-params": "avif=1:tune=2", "crf": str(quality)}
+
+
+def _shown(drawn: Callable[[np.ndarray], np.ndarray], packets: list[bytes]) -> np.ndarray:
+    return drawn(peers.decoded_pictures("libdav1d", packets)[0])
 
 
 def frame_obus(data: bytes) -> bytes:
@@ -88,14 +96,18 @@ def frame_obus(data: bytes) -> bytes:
 def frozen(frames: np.ndarray) -> Stills:
     """The frame that is most like all others, for as long as the clip lasts."""
     home = middle(frames)
-    return Stills(frames[home], lambda key: np.repeat(key[None], len(frames), 0))
+    return Stills(frames[home], partial(_held, count=len(frames)))
+
+
+def _held(key: np.ndarray, count: int) -> np.ndarray:
+    return np.repeat(key[None], count, 0)
 
 
 def warped(frames: np.ndarray, mesh: np.ndarray) -> Stills:
     """The same still, warped to ``mesh`` (N, 478, 2) in pixels, NaN where no face was found."""
     seen = np.flatnonzero(~np.isnan(mesh[: len(frames), 0, 0]))
     home = int(seen[middle(frames[seen])]) if len(seen) else 0
-    return Stills(frames[home], lambda key: warps(key, mesh[: len(frames)], home))
+    return Stills(frames[home], partial(warps, mesh=mesh[: len(frames)], home=home))
 
 
 def middle(frames: np.ndarray) -> int:
@@ -109,6 +121,9 @@ def warps(key: np.ndarray, mesh: np.ndarray, home: int = 0) -> np.ndarray:
 
     Frames without a mesh repeat the one before.
     """
+    import torch  # here, for a still that is held doesn't need it
+    from torch.nn import functional
+
     height, width = key.shape[:2]
     edge = np.linspace(0, 1, 5)
     border = {(x, y) for x in edge for y in edge if x in (0, 1) or y in (0, 1)}

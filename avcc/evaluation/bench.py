@@ -12,7 +12,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ import av
 import numpy as np
 
 from avcc.errors import AvccError
-from avcc.evaluation import baselines, split, sync
+from avcc.evaluation import baselines, memory, split, sync
 from avcc.evaluation.folder import is_page
 from avcc.evaluation.groups import traits
 from avcc.evaluation.peers import PEERS, Pictures, absence
@@ -89,10 +89,11 @@ class Meter:
 
     def __init__(self, folder: str | Path | None, skip: tuple[str, ...], stride: int) -> None:
         self.picture, self.sound = PictureMeter(folder), SoundMeter(skip)
-        self.stride = stride
+        self.stride, self.memory = stride, "memory" not in skip
         self.notes = self.picture.notes + self.sound.notes
         # What tells these measures from others (``kept``).
         self.identity = [*self.picture.identity, *self.sound.identity, f"stride {stride}"]
+        self.identity += [] if self.memory else ["no memory"]
 
     def row(
         self,
@@ -132,6 +133,9 @@ class Meter:
             row.values |= self.sound.scores(source.reference, coded.audio)
         row.values["encode_x"] = coded.encode_seconds / source.seconds
         row.values["decode_x"] = coded.decode_seconds / source.seconds
+        row.values["model_bytes"] = float(coded.model_bytes)
+        if self.memory:
+            _remember(row, coded)
         return row
 
     def _coded(self, source: Source, coder: str, rate: float) -> Coded | None:
@@ -165,13 +169,35 @@ def why_absent(coder: str) -> str:
 def _avcc(source: Source, rate: float, mode: str) -> Coded:
     import avcc
 
+    size = memory.our_models()
     began = time.perf_counter()
     data = avcc.encode(source.clip, bitrate=rate, mode=mode)
     coded = time.perf_counter()
     clip = avcc.decode(data)
     frames = np.stack(list(clip.frames))
     done = time.perf_counter()
-    return Coded(len(data), frames, clip.audio, coded - began, done - coded)
+    encode = partial(avcc.encode, source.clip, bitrate=rate, mode=mode)
+    tasks = (encode,), (partial(_frames, data),)
+    told = "", f"mode {mode}"
+    return Coded(len(data), frames, clip.audio, coded - began, done - coded, *told, *tasks, size)
+
+
+def _frames(data: bytes) -> np.ndarray:
+    import avcc
+
+    return np.stack(list(avcc.decode(data).frames))
+
+
+def _remember(row: Row, coded: Coded) -> None:
+    """Peak memory of both ways into ``row``; a note where it couldn't be measured."""
+    for name, tasks in (("encode_mib", coded.encode), ("decode_mib", coded.decode)):
+        try:
+            found = memory.most(tasks)
+        except AvccError as error:
+            row.note = "; ".join(filter(None, [row.note, f"{name} not measured: {error}"]))
+            continue
+        if found is not None:
+            row.values[name] = found
 
 
 def source_of(path: Path, seconds: float, name: str = "") -> Source:

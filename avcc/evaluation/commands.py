@@ -6,7 +6,6 @@ Both read YUV4MPEG2 and write an elementary stream, whose packets are counted.
 from __future__ import annotations
 
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterable
 from fractions import Fraction
@@ -15,6 +14,7 @@ from pathlib import Path
 import av
 
 from avcc.errors import AvccError
+from avcc.evaluation.memory import cost
 
 _ARGUMENTS = {
     "aomenc": "--cpu-used=2 --end-usage=q --cq-level={quality} --kf-max-dist=9999 --passes=2"
@@ -53,11 +53,11 @@ def packets(
             file.write(f"{head} C420p10 XYSCSS=420P10\n".encode())
             for picture in pictures:
                 file.write(b"FRAME\n" + picture.to_ndarray().tobytes())
-        done = subprocess.run(
-            command(program, quality, str(source), str(target)), capture_output=True, text=True
-        )
-        if done.returncode or not target.is_file():
-            said = (done.stderr.strip().splitlines() or ["nothing"])[-1]
-            raise AvccError(f"{program} failed and says: {said}")
+        try:
+            cost(command(program, quality, str(source), str(target)))
+        except AvccError as error:
+            raise AvccError(f"{program} failed and says: {error}") from error
+        if not target.is_file():
+            raise AvccError(f"{program} wrote nothing")
         with av.open(str(target), format=form) as box:
             return [bytes(packet) for packet in box.demux(video=0) if packet.size]

@@ -9,7 +9,6 @@ other things too than seconds do. Peak memory is what the system books for each 
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -21,30 +20,13 @@ from typing import Any
 import av
 import numpy as np
 
-from avcc.errors import AvccError
+from avcc.evaluation.memory import Cost, cost
 from avcc.media.read import read
 from avcc.media.write import write
 from avcc.stages import FRAME_RATE, SAMPLES_PER_FRAME, Clip
 
 LENGTHS = (10.0, 60.0, 600.0)
-# A small process between: on Linux a process is booked its parent's memory at the fork, and this
-# one's is large.
-LAUNCHER = """
-import resource, subprocess, sys, time
-began = time.perf_counter()
-code = subprocess.call(sys.argv[1:], stdout=subprocess.DEVNULL)
-print(time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
-sys.exit(code)
-"""
 REFERENCE = {"preset": "medium", "crf": "23"}
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What one process took: wall-clock seconds and the most memory that it held, MiB."""
-
-    seconds: float
-    peak: float
 
 
 @dataclass(frozen=True)
@@ -95,18 +77,6 @@ def looped(frames: np.ndarray, audio: np.ndarray | None, seconds: float) -> Clip
         whole = np.pad(audio, (0, max(0, len(frames) * SAMPLES_PER_FRAME - len(audio))))
         sound = np.resize(whole, count * SAMPLES_PER_FRAME)
     return Clip(Forth(frames, count), count, sound)
-
-
-def cost(command: Sequence[str]) -> Cost:
-    """Run a command to its end. Raises ``AvccError`` with its last line where it fails."""
-    done = subprocess.run(
-        [sys.executable, "-c", LAUNCHER, *command], capture_output=True, text=True, errors="replace"
-    )
-    if done.returncode:
-        lines = done.stderr.strip().splitlines()
-        raise AvccError(lines[-1] if lines else f"{command[0]} ended with {done.returncode}")
-    seconds, peak = done.stdout.split()[-2:]
-    return Cost(float(seconds), int(peak) / (2**20 if sys.platform == "darwin" else 2**10))
 
 
 def table(found: Sequence[Length]) -> str:

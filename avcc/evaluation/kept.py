@@ -31,7 +31,17 @@ _PACKAGES = ("av", "constriction", "mediapipe", "numpy", "torch")
 _OUTSIDE = {"training", "evaluation", "cli.py", "__main__.py", "terminal.py"}
 PEERS = ("baselines", "commands", "peers", "split", "voices")
 MEASURES = (
-    *("bench", "contours", "groups", "kernel", "likeness", "perceptual", "picture", "sound"),
+    *(
+        "bench",
+        "contours",
+        "groups",
+        "kernel",
+        "likeness",
+        "memory",
+        "perceptual",
+        "picture",
+        "sound",
+    ),
     "sync",
 )
 

@@ -21,7 +21,7 @@ from markupsafe import Markup
 from avcc.evaluation import curves, files
 from avcc.evaluation.bench import Row
 from avcc.evaluation.folder import FILMS
-from avcc.evaluation.report import METRICS, Metric, document, summary, write_json
+from avcc.evaluation.report import COMPUTE, METRICS, Metric, document, summary, write_json
 from avcc.evaluation.run import Outcome
 from avcc.evaluation.statements import tables
 from avcc.stages import FRAME_RATE
@@ -29,7 +29,7 @@ from avcc.stages import FRAME_RATE
 WEB = Path(__file__).parent / "web"
 SCRIPTS = ("players.js", "blind.js")
 FIRST_SHOWN = 6  # players of a clip, until the viewer asks for others
-SHOWN = ("kbps", "lpips", "landmark", "mouth_corr", "pesq", "estoi")  # of every clip
+SHOWN = ("kbps", "lpips", "landmark", "mouth_corr", "pesq", "estoi", *COMPUTE)  # of every clip
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from avcc.evaluation.bench import Row
-from avcc.evaluation.report import METRICS, interval
+from avcc.evaluation.report import COMPUTE, METRICS, interval
 
 OURS = "avcc"
 # The bootstrap of a few clips is too sure; that six all agree by chance has a probability of 3 %.
@@ -64,9 +64,9 @@ class Bits:
 
 
 def compared() -> list[str]:
-    """The metrics of which one way is better; time is no quality that bits buy."""
+    """The metrics of which one way is better; time and memory are no quality that bits buy."""
     found = [name for name, metric in METRICS.items() if metric.better in ("low", "high")]
-    return [name for name in found if name not in ("encode_x", "decode_x")]
+    return [name for name in found if name not in COMPUTE]
 
 
 def others(rows: Sequence[Row]) -> list[str]:

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import av
@@ -27,6 +27,7 @@ import numpy as np
 
 from avcc.analysis.identity import same_priority
 from avcc.evaluation import commands
+from avcc.evaluation.memory import Task
 from avcc.stages import FRAME_RATE
 
 os.environ.setdefault("SVT_LOG", "1")  # errors only; read when the encoder starts
@@ -76,13 +77,16 @@ Coded = tuple[list[bytes], float]  # packets, and seconds that coding them took
 
 @dataclass(frozen=True)
 class Drawn:
-    """Coded pictures: real bytes, frames uint8 (N, H, W, 3), how they were made, what it took."""
+    """Coded pictures: real bytes, frames uint8 (N, H, W, 3), how they were made, what it took, and
+    the tasks that code and decode them again (``memory``)."""
 
     size: int
     frames: np.ndarray
     setting: str
     encode_seconds: float = 0.0
     decode_seconds: float = 0.0
+    encode: Task | None = None
+    decode: Task | None = None
 
 
 @cache
@@ -140,7 +144,9 @@ class Pictures:
         rate = f"{float(FRAME_RATE / apart):g}"
         setting = f"{told(self.how, quality)}, {width // narrow}x{height // narrow} at {rate} Hz"
         took = self._kept[narrow, apart, quality][1]
-        return Drawn(sum(map(len, packets)), frames, setting, took, spent)
+        encode = partial(coded, self.how, self.frames[::apart], quality, narrow, apart)
+        decode = partial(decoded_pictures, self.how.decoder, packets, width, height)
+        return Drawn(sum(map(len, packets)), frames, setting, took, spent, encode, decode)
 
 
 def told(how: Encoder, quality: int | str) -> str:

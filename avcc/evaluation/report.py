@@ -61,7 +61,11 @@ METRICS = {
     "frames_short": Metric("frames missing at the end", 2, "near 0", False),
     "encode_x": Metric("encode time / duration", 2, "low"),
     "decode_x": Metric("decode time / duration", 2, "low"),
+    "encode_mib": Metric("peak memory of encoding, MiB", 0, "low", False),
+    "decode_mib": Metric("peak memory of decoding, MiB", 0, "low", False),
+    "model_bytes": Metric("models that are loaded, bytes", 0, "low", False),
 }
+COMPUTE = ("encode_x", "decode_x", "encode_mib", "decode_mib", "model_bytes")  # no quality
 _PACKAGES = (
     *("torch", "numpy", "scipy", "av", "mediapipe", "dlib-bin", "pytorch-msssim"),
     *(

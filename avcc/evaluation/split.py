@@ -16,6 +16,7 @@ from typing import Protocol
 
 import numpy as np
 
+from avcc.evaluation.memory import Task
 from avcc.evaluation.peers import Drawn
 from avcc.evaluation.voices import Voice, voices
 from avcc.stages import FRAME_RATE
@@ -32,7 +33,8 @@ class Pictures(Protocol):
 
 @dataclass(frozen=True)
 class Coded:
-    """One coder's clip: ``size`` in real bytes, pictures uint8 (N, H, W, 3), sound or ``None``."""
+    """One coder's clip: ``size`` in real bytes, pictures uint8 (N, H, W, 3), sound or ``None``; the
+    tasks that code and decode it again (``memory``), and the bytes of models that this takes."""
 
     size: int
     frames: np.ndarray
@@ -41,6 +43,9 @@ class Coded:
     decode_seconds: float
     note: str = ""
     setting: str = ""  # of the coder, as it was run
+    encode: tuple[Task, ...] = ()
+    decode: tuple[Task, ...] = ()
+    model_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -104,4 +109,7 @@ def _coded(score: float, drawn: Drawn, voice: Voice) -> Coded:
         drawn.decode_seconds + voice.decode_seconds,
         f"picture {drawn.size} bytes, voice {voice.size}",
         f"{drawn.setting}; {voice.setting}",
+        tuple(task for task in (drawn.encode, voice.task) if task),
+        tuple(task for task in (drawn.decode, voice.task) if task),
+        voice.model_bytes,
     )

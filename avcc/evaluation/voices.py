@@ -6,18 +6,19 @@ Sound is float32 mono at 16 kHz. Sizes are real bytes: Codec2's file, Opus's pac
 from __future__ import annotations
 
 import shutil
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
 
+from avcc.evaluation.memory import Task, cost
 from avcc.stages import SAMPLE_RATE
 
 CODEC2_MODES = {"700C": 700, "1200": 1200, "2400": 2400}  # mode: bits a second
@@ -26,13 +27,16 @@ OPUS_RATES = (6_000, 8_000, 12_000, 16_000)  # of the encoder; it goes no lower 
 
 @dataclass(frozen=True)
 class Voice:
-    """A coded voice: real bytes, what is heard, how it was made, and what it took."""
+    """A coded voice: real bytes, what is heard, how it was made, and what it took; the task that
+    codes and decodes it again (``memory``), and how many bytes of models its coder loads."""
 
     size: int
     sound: np.ndarray | None
     setting: str
     encode_seconds: float = 0.0
     decode_seconds: float = 0.0
+    task: Task | None = None
+    model_bytes: int = 0
 
 
 def voices(audio: np.ndarray | None) -> list[Voice]:
@@ -81,7 +85,8 @@ def opus(audio: np.ndarray, bitrate: int) -> Voice:
     sound = np.concatenate(pieces)[delay : delay + len(audio)]
     setting = f"-c:a libopus -b:a {bitrate} -application voip -frame_duration 60"
     done = time.perf_counter()
-    return Voice(sum(map(len, data)), sound, setting, coded - began, done - coded)
+    again = partial(opus, audio, bitrate)
+    return Voice(sum(map(len, data)), sound, setting, coded - began, done - coded, again)
 
 
 def codec2_found() -> bool:
@@ -95,15 +100,14 @@ def codec2(audio: np.ndarray, mode: str = "700C") -> Voice:
         raw, bits, back = (str(Path(folder, name)) for name in ("in.raw", "bits.c2", "out.raw"))
         narrow = np.clip(_resampled(audio, SAMPLE_RATE, 8_000), -1, 1)
         (narrow * 32767).astype("<i2").tofile(raw)
-        times = [time.perf_counter()]
+        times = []
         for command in (["c2enc", mode, raw, bits], ["c2dec", mode, bits, back]):
-            subprocess.run(command, check=True, capture_output=True)
-            times.append(time.perf_counter())
+            times.append(cost(command).seconds)
         wide = _resampled(np.fromfile(back, "<i2").astype(np.float32) / 32768, 8_000, SAMPLE_RATE)
         size = Path(bits).stat().st_size
     sound = np.pad(wide, (0, max(0, len(audio) - len(wide))))[: len(audio)]
     setting = f"c2enc {mode} (8 kHz)"
-    return Voice(size, sound, setting, times[1] - times[0], times[2] - times[1])
+    return Voice(size, sound, setting, times[0], times[1], partial(codec2, audio, mode))
 
 
 def _resampled(audio: np.ndarray, rate: int, to: int) -> np.ndarray:
