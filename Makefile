@@ -52,10 +52,16 @@ test: install
 	$(BIN)/mypy
 	$(BIN)/pytest
 
+# Opus with NoLACE (docs/evaluation.md) is a peer only where Node is there already.
+OPUS_ML := @wasm-audio-decoders/opus-ml@0.0.3
+
 # What measures quality is large, and part of it wants a C compiler: only where it's needed.
 $(VENV)/.measures: $(STAMP)
 	@$(PIP) -e '.[eval]'
 	@$(PIP) --no-deps resemblyzer==0.1.4 webrtcvad-wheels # its own webrtcvad needs compiling
+	@if command -v npm >/dev/null; then $(PIP) opuslib-next-bundled==0.1.1 \
+	&& npm install --silent --no-audit --no-fund --prefix $(VENV)/node $(OPUS_ML) \
+	|| echo "Opus with NoLACE can't be had; all else can"; fi
 	@touch $@
 
 bench: $(VENV)/.measures

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from avcc.evaluation import bench, peers, voices
+from avcc.evaluation import bench, enhanced, peers, voices
 from avcc.evaluation.picture import psnr
 from avcc.evaluation.sound import lag_samples
 from avcc.evaluation.split import Judge, Material
@@ -120,7 +120,8 @@ def test_all_voices_cheapest_first(tone: np.ndarray, monkeypatch: pytest.MonkeyP
     sizes = [voice.size for voice in found]
     assert sizes == sorted(sizes) and len({voice.setting for voice in found}) == len(found)
     with_codec2 = 3 if voices.codec2_found() else 0
-    assert len(found) == len(voices.OPUS_RATES) + with_codec2
+    with_network = 0 if enhanced.absence() else len(enhanced.RATES)
+    assert len(found) == len(voices.OPUS_RATES) + with_codec2 + with_network
     monkeypatch.setenv("PATH", "")
     assert all("libopus" in voice.setting for voice in voices.voices(tone))
     assert [(v.size, v.sound) for v in voices.voices(None)] == [(0, None)]

@@ -8,7 +8,7 @@ import av
 
 from avcc import weights
 from avcc.errors import ModelError
-from avcc.evaluation import peers, split
+from avcc.evaluation import enhanced, peers, split
 from avcc.evaluation.bench import OURS, why_absent
 from avcc.evaluation.digests import version
 from avcc.evaluation.voices import CODEC2_MODES, OPUS_RATES, codec2_found
@@ -60,6 +60,9 @@ def settings(coders: Sequence[str]) -> list[tuple[str, str]]:
         found.append(
             ("voices of the others", f"{codec2}; Opus at {opus} kbps (libopus, VBR, voip)")
         )
+        low = ", ".join(f"{rate / 1000:g}" for rate in enhanced.RATES)
+        with_network = f"Opus at {low} kbps, decoded with NoLACE: {enhanced.identity()}"
+        found.append(("voice with a network", enhanced.absence() or with_network))
         rule = (split.__doc__ or "").partition("\n\n")[2]
         found.append(("split between picture and voice", " ".join(rule.replace("``", "").split())))
         found.append(("libraries", ", ".join(f"{n} {v}" for n, v in sorted(_libraries().items()))))

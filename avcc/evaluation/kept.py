@@ -20,6 +20,7 @@ import numpy as np
 
 from avcc import weights
 from avcc.errors import ModelError
+from avcc.evaluation import enhanced
 from avcc.evaluation.bench import OURS, Row
 from avcc.evaluation.digests import digest, digest_of, version
 from avcc.media.safe import temporary
@@ -29,7 +30,7 @@ PROGRAMS = ("c2enc", "c2dec", "aomenc", "vvencapp")
 # Of the codec's packages; the measures name theirs themselves.
 _PACKAGES = ("av", "constriction", "mediapipe", "numpy", "torch")
 _OUTSIDE = {"training", "evaluation", "cli.py", "__main__.py", "terminal.py"}
-PEERS = ("baselines", "commands", "peers", "split", "voices")
+PEERS = ("baselines", "commands", "enhanced", "peers", "split", "voices")
 MEASURES = (
     *(
         "bench",
@@ -93,7 +94,7 @@ def coder_identity(coder: str) -> str:
     if coder not in OURS:
         files = [PACKAGE / "evaluation" / f"{name}.py" for name in PEERS]
         programs = [Path(found) for name in PROGRAMS if (found := shutil.which(name))]
-        return digest(coder, digest_of(*files, *programs), *versions)
+        return digest(coder, digest_of(*files, *programs), *versions, enhanced.identity())
     try:
         model = digest_of(weights.folder() / weights.MANIFEST)  # it vouches for all the others
     except ModelError as error:

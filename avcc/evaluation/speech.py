@@ -1,4 +1,5 @@
-"""``python -m avcc.evaluation.speech``: the voice alone, beside Codec2 and Opus.
+"""``python -m avcc.evaluation.speech``: the voice alone, beside Codec2, Opus and, where it is
+there, Opus with a network behind it (``enhanced``).
 
 Sizes are real bytes: of avcc those of a whole file without picture and motion (so head, chunks and
 checks are in), of Codec2 its file, of Opus its packets. ``wer`` compares words with what the
@@ -25,7 +26,7 @@ import numpy as np
 from avcc import codec, weights
 from avcc.container.write import write as written
 from avcc.entropy import coder
-from avcc.evaluation import voices
+from avcc.evaluation import enhanced, voices
 from avcc.evaluation.bench import spread
 from avcc.evaluation.sound import Reference, SoundMeter, word_error_rate
 from avcc.evaluation.voices import Voice
@@ -90,7 +91,13 @@ def coders(layers: Iterable[int]) -> dict[str, Callable[[np.ndarray], Voice]]:
     }
     if voices.codec2_found():
         found |= {f"Codec2 {m}": partial(voices.codec2, mode=m) for m in voices.CODEC2_MODES}
-    return found | {"Opus 6k": partial(voices.opus, bitrate=6_000)}
+    found |= {f"Opus {n // 1000}k": partial(voices.opus, bitrate=n) for n in (6_000, 8_000)}
+    if not enhanced.absence():
+        for name, how in (("LACE", "lace"), ("NoLACE", "nolace")):
+            for n in enhanced.RATES:
+                coder = partial(enhanced.opus, bitrate=n, network=how)
+                found[f"Opus {n // 1000}k wideband, {name}"] = coder
+    return found
 
 
 def utterances(manifest: Path, split: str, limit: int) -> list[Utterance]:
@@ -199,7 +206,7 @@ def main(arguments: list[str] | None = None) -> int:
     print(table(rows))
     seconds = sum(len(one.audio) for one in found) / SAMPLE_RATE
     print(f"\n{len(found)} utterances, {seconds:.0f} s, of {len(_speakers(found))} speakers")
-    for note in meter.notes:
+    for note in filter(None, (*meter.notes, enhanced.absence())):
         print(f"note: {note}")
     return 0
 

@@ -1,4 +1,5 @@
-"""What ordinary speech coders make of a voice: Codec2 at three rates and Opus at its lowest ones.
+"""What other speech coders make of a voice: Codec2 at three rates, Opus at its lowest ones, and
+Opus with a network behind it where that is there (``enhanced``).
 
 Sound is float32 mono at 16 kHz. Sizes are real bytes: Codec2's file, Opus's packets.
 """
@@ -43,10 +44,14 @@ def voices(audio: np.ndarray | None) -> list[Voice]:
     """The voice by every coder that is there, cheapest first; without sound one that is free."""
     if audio is None:
         return [Voice(0, None, "no sound")]
+    from avcc.evaluation import enhanced  # which needs what is here
+
     coders: list[Callable[[np.ndarray], Voice]] = []
     if codec2_found():
         coders += [_with(codec2, mode) for mode in CODEC2_MODES]
     coders += [_with(opus, rate) for rate in OPUS_RATES]
+    if not enhanced.absence():
+        coders += [_with(enhanced.opus, rate) for rate in enhanced.RATES]
     return sorted((code(audio) for code in coders), key=lambda voice: voice.size)
 
 
