@@ -262,7 +262,7 @@ def test_words_that_are_lost(said: str, heard: str, rate: float) -> None:
 
 
 def test_the_sound_meter_without_packages() -> None:
-    meter = SoundMeter(skip=("pesq", "stoi", "visqol", "dnsmos", "speaker", "wer"))
+    meter = SoundMeter(skip=("pesq", "stoi", "visqol", "dnsmos", "plcmos", "speaker", "wer"))
     assert meter.notes == ()
     source = Reference(voice())
     late = np.concatenate([np.zeros(480, np.float32), voice()])
@@ -273,11 +273,26 @@ def test_the_sound_meter_without_packages() -> None:
 
 
 def test_packages_that_are_absent_are_named() -> None:
-    meter = SoundMeter(skip=("visqol", "dnsmos", "speaker", "wer"))
+    meter = SoundMeter(skip=("visqol", "dnsmos", "plcmos", "speaker", "wer"))
     for metric, module in (("pesq", "pesq"), ("stoi", "pystoi")):
         named = [note for note in meter.notes if note.startswith(f"{metric} absent")]
         assert bool(named) == (find_spec(module) is None)
         assert all("pip install" in note for note in named)
+
+
+def test_plcmos_hears_gaps_and_says_the_same_each_time() -> None:
+    pytest.importorskip("speechmos.plcmos", reason="speechmos is absent (pip install 'avcc[eval]')")
+    meter = SoundMeter(("pesq", "stoi", "visqol", "dnsmos", "speaker", "wer"))
+    source = Reference(voice(3))
+    gaps = source.audio * (np.arange(len(source.audio)) // 960 % 3 > 0)
+    np.random.seed(5)
+    drawn = np.random.normal()
+    np.random.seed(5)
+    whole, holes, again = (meter.scores(source, x) for x in (source.audio, gaps, gaps))
+    assert np.random.normal() == drawn, "the noise of others is left as it was"
+    assert holes["plcmos"] == again["plcmos"]
+    assert 1 <= holes["plcmos"] < whole["plcmos"] - 0.2 <= 5
+    assert whole["plcmos"] == whole["plcmos_source"] == holes["plcmos_source"]
 
 
 @pytest.mark.parametrize(
@@ -288,7 +303,7 @@ def test_quality_falls_with_noise(metric: str, module: str, most: float) -> None
     pytest.importorskip(module, reason=f"{module} is absent (pip install 'avcc[eval]')")
     others: Callable[[str], bool] = lambda name: name != metric  # noqa: E731
     meter = SoundMeter(
-        skip=tuple(filter(others, ("pesq", "stoi", "visqol", "dnsmos", "speaker", "wer")))
+        skip=tuple(filter(others, ("pesq", "stoi", "visqol", "dnsmos", "plcmos", "speaker", "wer")))
     )
     source = Reference(voice(4 if metric != "visqol" else 1.5))  # the slow one
     noise = np.random.default_rng(2).normal(0, 1, len(source.audio)).astype(np.float32)

@@ -60,7 +60,7 @@ def test_coders_that_are_absent_are_named_and_cost_no_row(
     peers.absence.cache_clear()
     assert about.absent(["avcc", "x264", "vvenc"]).keys() == {"vvenc"}
     clip = make(tmp_path / "talk.mp4", Recipe(seconds=0.2))
-    skip = "pesq,stoi,visqol,dnsmos,speaker,wer"
+    skip = "pesq,stoi,visqol,dnsmos,plcmos,speaker,wer,memory"
     what = [str(clip), "--coders", "vvenc,x264", "--rates", "64k", "--skip", skip]
     assert main(what) == 0
     told = capsys.readouterr().out

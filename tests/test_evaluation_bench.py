@@ -20,7 +20,7 @@ from avcc.evaluation.sound import Reference
 from avcc.stages import Clip
 from tests.clips import Recipe, clicks, make, picture
 
-SKIPPED = ("pesq", "stoi", "visqol", "dnsmos", "speaker", "wer", "memory")
+SKIPPED = ("pesq", "stoi", "visqol", "dnsmos", "plcmos", "speaker", "wer", "memory")
 WEIGHTS = Path(bench.__file__).parents[2] / "weights"
 needs_av1 = pytest.mark.skipif(
     bool(peers.absence("svtav1")), reason=peers.absence("svtav1") or "it is there"

@@ -68,7 +68,7 @@ class _Known(SoundMeter):
     """Knows a voice by its mean level."""
 
     def __init__(self) -> None:
-        super().__init__(("pesq", "visqol", "stoi", "dnsmos", "speaker", "wer"))
+        super().__init__(("pesq", "visqol", "stoi", "dnsmos", "plcmos", "speaker", "wer"))
 
     def speaker(self, audio: np.ndarray) -> np.ndarray | None:
         level = float(np.abs(audio).mean())

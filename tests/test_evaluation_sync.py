@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from avcc.evaluation.sync import REACH, energies, likeness, peak, scores
+from avcc.evaluation.sync import REACH, energies, likeness, offset, peak, scores
 from avcc.mesh import MOUTH_GAPS, POINTS
 from avcc.stages import SAMPLES_PER_FRAME
 
@@ -49,6 +49,11 @@ def test_a_known_delay_is_found(late: int) -> None:
     mesh = _mesh(between)
     mesh[[3, 50, 51]] = np.nan
     assert scores(mesh, _voice(level))["sync_ms"] == pytest.approx(40 * late + 20, abs=14)
+
+
+def test_an_offset_is_told_beside_the_sources() -> None:
+    assert offset({"sync_ms": -10.0, "sync_ms_source": 30.0}) == {"av_offset": 40}
+    assert offset({"sync_ms": -10.0}) == offset({"sync_ms_source": 0.0}) == {}
 
 
 def test_strangers_are_not_alike() -> None:

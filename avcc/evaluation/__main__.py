@@ -169,7 +169,7 @@ def _parser() -> argparse.ArgumentParser:
         "--skip",
         type=_names,
         default=[],
-        help="of pesq,stoi,visqol,dnsmos,speaker,wer,memory: not wanted",
+        help="of pesq,stoi,visqol,dnsmos,plcmos,speaker,wer,memory: not wanted",
     )
     add("--groups", action="store_true", help="also means by how clips move, turn and are lit")
     add("--stride", type=int, default=1, help="perceptual distances on every so many frames (1)")

@@ -17,7 +17,9 @@ MEASURES = {  # what: packages, and where the weights come from
     "LPIPS (squeeze), second distance, KID": (
         ("torch",),
         "SqueezeNet 1.1 (torchvision, BSD-3) with LPIPS 0.1 heads (BSD-2); the Caffe SqueezeNet"
-        " (BSD-2) as the second network; from the folder that --perceptual names",
+        " (BSD-2) as the second network; from the folder that --perceptual names. KID: unbiased,"
+        " cubic kernel, that second network's last activation averaged over the 256x256 crop and"
+        " brought to one length; Inception's KID and FID are other scales",
     ),
     "landmarks, mouth, faces lost": (("mediapipe",), "face mesh, in the wheel (Apache-2.0)"),
     "face descriptor": (
@@ -38,6 +40,15 @@ MEASURES = {  # what: packages, and where the weights come from
         " which rates one or two points higher",
     ),
     "DNSMOS, P.808": (("speechmos", "onnxruntime"), "models in the wheel"),
+    "PLCMOS": (
+        ("speechmos", "onnxruntime"),
+        "version 2, model in the wheel; hears what is decoded alone; its fifteen listeners are"
+        " drawn from the same noise each time",
+    ),
+    "A/V offset": (
+        ("mediapipe",),
+        "where mouth openings and level of the sound are most alike, decoded less source; ours",
+    ),
     "speaker similarity": (("Resemblyzer",), "model in the wheel"),
     "WER": (
         ("pocketsphinx",),

@@ -127,6 +127,7 @@ class Meter:
             row.values |= sync.scores(found, coded.audio)
             of_source = sync.scores(mesh, source.clip.audio)
             row.values |= {f"{name}_source": value for name, value in of_source.items()}
+            row.values |= sync.offset(row.values)
         row.features = self.picture.features(source.frames, coded.frames)
         row.traits = {} if mesh is None else source.traits
         if source.reference is not None:

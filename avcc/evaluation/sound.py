@@ -3,7 +3,8 @@
 Sound is float32 mono at 16 kHz in -1..1 throughout. Every metric comes from a package that may be
 absent; then the metric is absent and ``SoundMeter.notes`` says what to install (the ``eval``
 extra): PESQ wide band (``pesq``), STOI and ESTOI (``pystoi``), ViSQOL in speech mode
-(``visqol-python``), DNSMOS overall and P.808 (``speechmos``, models in the wheel), speaker
+(``visqol-python``), DNSMOS overall and P.808 and PLCMOS v2 (``speechmos``, models in the wheel;
+PLCMOS was made to rate concealed gaps and hears only what is decoded, as DNSMOS does), speaker
 similarity (``resemblyzer``, model in the wheel) and word error rate (``pocketsphinx``, English
 recogniser in the wheel; against the words that it hears in the source, so it measures lost
 intelligibility and not recognition).
@@ -33,6 +34,7 @@ _PACKAGES = {  # metric: module, what to install, whose version it is
         "speechmos==0.0.1.1 onnxruntime librosa requests",
         "speechmos",
     ),
+    "plcmos": ("speechmos.plcmos", "speechmos==0.0.1.1 onnxruntime", "speechmos"),
     "speaker": (
         "resemblyzer",
         "--no-deps resemblyzer==0.1.4 webrtcvad-wheels, and librosa",
@@ -141,6 +143,19 @@ class SoundMeter:
 
         of_source = _once(reference, "dnsmos", lambda: rated(reference.audio))
         return rated(b) | {f"{name}_source": value for name, value in of_source.items()}
+
+    def _plcmos(self, reference: Reference, _: np.ndarray, b: np.ndarray) -> dict[str, float]:
+        def rated(audio: np.ndarray) -> float:
+            before = np.random.get_state()  # its fifteen listeners are drawn from the global noise
+            np.random.seed(0)
+            try:
+                found = self._modules["plcmos"].run(np.clip(audio, -1, 1), sr=SAMPLE_RATE)
+            finally:
+                np.random.set_state(before)
+            return float(found["plcmos"])
+
+        of_source = _once(reference, "plcmos", lambda: rated(reference.audio))
+        return {"plcmos": rated(b), "plcmos_source": of_source}
 
     def _speaker(self, reference: Reference, _: np.ndarray, b: np.ndarray) -> dict[str, float]:
         of_source = _once(reference, "speaker", lambda: self.speaker(reference.audio))

@@ -43,7 +43,10 @@ from avcc.stages import (
     Symbols,
 )
 
-METRICS = ("pesq", "visqol", "stoi", "estoi", "dnsmos", "p808", "speaker", "wer", "text", "own")
+METRICS = (
+    *("pesq", "visqol", "stoi", "estoi", "dnsmos", "p808", "plcmos", "speaker"),
+    *("wer", "text", "own"),
+)
 
 
 @dataclass

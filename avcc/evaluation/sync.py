@@ -7,6 +7,8 @@ decoded clip's figures are read beside its source's.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from avcc.evaluation.picture import mouth_openings
@@ -50,6 +52,14 @@ def peak(curve: np.ndarray) -> tuple[float, float]:
         if bend < -1e-12:
             return at - REACH + float((before - after) / (2 * bend)), float(top)
     return float(at - REACH), float(curve[at])
+
+
+def offset(values: Mapping[str, float]) -> dict[str, float]:
+    """``av_offset``: how far the decoded clip's ``sync_ms`` is from its source's, either way, ms;
+    empty where one of them is missing."""
+    if "sync_ms" not in values or "sync_ms_source" not in values:
+        return {}
+    return {"av_offset": abs(values["sync_ms"] - values["sync_ms_source"])}
 
 
 def scores(mesh: np.ndarray, audio: np.ndarray | None) -> dict[str, float]:
