@@ -130,6 +130,12 @@ def test_clips_that_are_named_and_found(tmp_path: Path) -> None:
         bench.manifest_paths(tmp_path / "none.csv", "val")
     manifest.write_text("file,split\na/3.mkv,val\nb/1.webm,train\nb/2.MP4,val\n")
     assert bench.manifest_paths(manifest, "val") == [tmp_path / "a/3.mkv", tmp_path / "b/2.MP4"]
+    assert bench.languages(manifest) == {}
+    manifest.write_text("file,language\na/3.mkv, German\nb/1.webm,\n,French\nb/2.MP4,a\x1b[2J\n")
+    spoken = {"a/3.mkv": "German", "b/2.MP4": "a\N{REPLACEMENT CHARACTER}[2J"}
+    assert bench.languages(manifest) == {tmp_path / k: v for k, v in spoken.items()}
+    with pytest.raises(AvccError, match="can't be read"):
+        bench.languages(tmp_path / "none.csv")
 
 
 def test_clips_are_spread_evenly() -> None:
@@ -185,9 +191,10 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert main([]) == 2 and "there are no clips" in capsys.readouterr().err
     assert main(["talk.mp4", "--coders", "mpeg1"]) == 2
     assert "no coder is called mpeg1" in capsys.readouterr().err
-    clip = make(tmp_path / "talk.mp4", Recipe(seconds=0.4, sound=clicks([0.1], 0.4, 44_100)))
+    make(tmp_path / "talk.mp4", Recipe(seconds=0.4, sound=clicks([0.1], 0.4, 44_100)))
     out = tmp_path / "out.json"
-    what = [str(clip), str(tmp_path / "missing.mp4"), "--coders", "x264", "--rates", "96k,100"]
+    (tmp_path / "manifest.csv").write_text("file,language\ntalk.mp4,Dutch\n")
+    what = [str(tmp_path), str(tmp_path / "missing.mp4"), "--coders", "x264", "--rates", "96k,100"]
     more = ["--seconds", "0.2", "--skip", ",".join(SKIPPED), "--json", str(out)]
     assert main([*what, *more]) == 0
     told = capsys.readouterr().out
@@ -195,6 +202,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     found = json.loads(out.read_text())
     assert [row["note"][:7] for row in found["rows"]] == ["picture", "cannot "]
     row = found["rows"][0]
+    assert row["language"] == "Dutch"
     assert row["setting"].startswith("-c:v libx264") and "; " in row["setting"]
     assert row["seconds"] == 0.2 and 0 < 8 * row["size"] <= 96_000 * 0.2
     assert row["values"]["psnr"] > 25 and row["values"]["landmark"] < 10

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from avcc.evaluation.bench import Row
-from avcc.evaluation.groups import grouped, table, traits, yaws
+from avcc.evaluation.groups import grouped, traits, yaws
+from avcc.evaluation.kinds import table, tables
 from tests.faces import mesh as face
 
 
@@ -56,3 +57,31 @@ def test_means_by_groups() -> None:
     assert lines["head turned, degrees: under 5"] == ["2", "0.150"]  # what failed isn't counted
     assert lines["head turned, degrees: 12 or more"] == ["1", "0.400"]
     assert lines["luma of the face, of 255: under 105"] == ["3", "0.233"]
+
+
+def test_tables_by_groups_and_languages() -> None:
+    rows = [
+        Row(f"clip{i}", coder, 2000, 4, 9, {"lpips": loss + i / 10, "pesq": 2}, {"moves": moves})
+        for coder, loss in (("avcc", 0.1), ("x265", 0.3))
+        for i, moves in enumerate((1, 2, 30))
+    ]
+    rows += [Row("lost", "avcc", 2000, 4, 0, traits={"moves": 1}, language="English")]
+    (moves,) = tables(rows)
+    assert moves.title == "Face moves, % of eye distance"
+    assert moves.heads[:4] == ["clips", "coder", "asked, kbps", "how many"]
+    assert moves.heads[4:] == ["LPIPS (squeeze)", "PESQ-WB"], "what nobody measured isn't there"
+    assert moves.lines == [
+        ["under 10", "avcc", "2", "2", "0.1500", "2.000"],
+        ["under 10", "x265", "2", "2", "0.3500", "2.000"],
+        ["20 or more", "avcc", "2", "1", "0.3000", "2.000"],
+        ["20 or more", "x265", "2", "1", "0.5000", "2.000"],
+    ]
+    for row, spoken in zip(rows, ("German", "English", "German"), strict=False):
+        row.language = spoken
+    found = tables(rows)[1]
+    assert found.title == "Language"
+    assert [line[:4] for line in found.lines] == [
+        ["English", "avcc", "2", "1"],
+        ["German", "avcc", "2", "2"],
+    ]
+    assert "language: German" in table(rows) and tables([]) == []

@@ -11,11 +11,13 @@ import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from avcc.errors import AvccError
 from avcc.evaluation import curves, folder
 from avcc.evaluation.bench import Row, clip_paths
+from avcc.evaluation.films import Films
 from avcc.evaluation.page import Told, html, write_page
 from avcc.evaluation.run import Outcome
 
@@ -92,7 +94,32 @@ def test_what_the_page_shows() -> None:
     names = {f"#{attributes['id']}" for _, attributes in page.found if "id" in attributes}
     assert inner <= names, "every link within the page leads somewhere"
     labelled = [a for t, a in page.found if t == "section" and a["aria-labelledby"]]
-    assert len(labelled) == len(page.of("section")) == 7
+    assert len(labelled) == len(page.of("section")) == 7, "no strips without films, no groups"
+
+
+def test_strips_and_kinds_of_clips(tmp_path: Path) -> None:
+    films = Films(tmp_path / folder.FILMS)
+    made = outcome(HOSTILE)
+    frames = np.zeros((2, 256, 256, 3), np.uint8)
+    shown = films.keep("x", frames, None, synthetic=False)
+    made.sources[HOSTILE] = made.rows[0].film = made.rows[1].film = shown
+    for row in made.rows:
+        row.language, row.traits = HOSTILE, {"turn": 3.0}
+    page = Reader(html(made, Told("Report", ""), tmp_path))
+    assert len(page.of("section")) == 9
+    assert page.within("summary") == [HOSTILE], "the other clip has no film"
+    pictures = page.of("img")
+    assert [picture["alt"] for picture in pictures] == [
+        "five frames of the source",
+        "the same frames by avcc, 2.00 kbps, LPIPS 0.1000, PESQ 1.500",
+        "the same frames by x265, 2.00 kbps, LPIPS 0.2000, PESQ 1.500",
+    ]
+    assert all((p["src"] or "").startswith("data:image/jpeg;base64,/9j/") for p in pictures)
+    assert {(p["width"], p["height"]) for p in pictures} == {("640", "128")}
+    assert page.within("th").count("under 5") == 2 and page.within("th").count(HOSTILE) >= 2
+    assert "Head turned, degrees" in page.within("h3") and "Language" in page.within("h3")
+    inner = {a["href"] for a in page.of("a") if (a["href"] or "").startswith("#")}
+    assert {"#strips", "#groups"} < inner
 
 
 def test_what_the_players_know() -> None:

@@ -7,7 +7,8 @@ import pytest
 
 from avcc.evaluation.bench import Row
 from avcc.evaluation.paired import bd_rate, bits, compared, differences, others, ratio, rising
-from avcc.evaluation.statements import tables, text
+from avcc.evaluation.statements import tables
+from avcc.evaluation.tables import text
 
 RATES = (2.0, 4.0, 8.0, 16.0)
 

@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _measure(options: argparse.Namespace, paths: list[Path], arguments: list[str]) -> int:
     """Everything into where it is wanted, after each clip; 0 where anything could be coded."""
-    from avcc.evaluation import about, bench, folder, groups, page, report, run, statements
+    from avcc.evaluation import about, bench, folder, kinds, page, report, run, statements, tables
     from avcc.evaluation.films import Films
     from avcc.evaluation.kept import Kept
 
@@ -66,6 +66,7 @@ def _measure(options: argparse.Namespace, paths: list[Path], arguments: list[str
         options.seconds,
         Kept(keep, meter.identity) if keep else None,
         Films(place / folder.FILMS) if place else None,
+        _languages(options),
     )
     command = "python -m avcc.evaluation " + shlex.join(arguments)
     parts = about.settings(options.coders), about.measures()
@@ -86,9 +87,9 @@ def _measure(options: argparse.Namespace, paths: list[Path], arguments: list[str
     if outcome.rows:
         print(report.table(outcome.rows))
         for pair in statements.tables(outcome.rows):
-            print("\n" + statements.text(pair))
+            print("\n" + tables.text(pair))
         if options.groups:
-            print("\n" + groups.table(outcome.rows))
+            print("\n" + kinds.table(outcome.rows))
     print("\nSettings")
     for name, how in parts[0]:
         print(f"  {name}: {how}")
@@ -97,6 +98,15 @@ def _measure(options: argparse.Namespace, paths: list[Path], arguments: list[str
     if place and outcome.rows:
         print(f"the page: {place / 'index.html'}")
     return 0 if any(row.size for row in outcome.rows) else 1
+
+
+def _languages(options: argparse.Namespace) -> dict[Path, str]:
+    """Of ``--manifest``, and of each folder that has a manifest of its own."""
+    from avcc.evaluation import bench
+
+    found = [path / bench.MANIFEST for path in options.paths if (path / bench.MANIFEST).is_file()]
+    manifests = [*found, *([options.manifest] if options.manifest else [])]
+    return {path: spoken for m in manifests for path, spoken in bench.languages(m).items()}
 
 
 def _growth(lengths: Sequence[float], path: Path, rate: float) -> int:

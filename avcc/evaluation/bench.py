@@ -8,6 +8,7 @@ those of coding and decoding arrays, without reading the source's file.
 from __future__ import annotations
 
 import csv
+import os
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -32,6 +33,7 @@ from avcc.media.read import read
 from avcc.stages import FRAME_RATE, MODES, SAMPLES_PER_FRAME, Clip
 
 MEDIA = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".ogv"}
+MANIFEST = "manifest.csv"  # of a folder of clips, where it has one
 FAILED = "failed: "  # how the note of a row begins that another try might bring
 STILLS = {"frozen": "svtav1", "warp": "svtav1"}  # coders that begin with a still: what codes it
 OURS = {"avcc": "auto", **{mode: mode for mode in MODES[1:]}}  # coders that are avcc: its modes
@@ -76,6 +78,7 @@ class Row:
     traits: dict[str, float] = field(default_factory=dict)
     note: str = ""
     setting: str = ""  # of the coder, as it was run
+    language: str = ""  # that is spoken, where a manifest says it
     film: str = ""  # of what came back, where one was kept: its file's name
     # of some frames of source and decoded, for distances between all clips' (``kernel.kid``)
     features: tuple[np.ndarray, np.ndarray] | None = field(default=None, repr=False)
@@ -233,6 +236,26 @@ def manifest_paths(manifest: Path, split: str) -> list[Path]:
         raise AvccError(f"the manifest {manifest} can't be read: {error}") from error
     except KeyError as error:
         raise AvccError(f"the manifest {manifest} has no column {error}") from error
+
+
+def languages(manifest: Path) -> dict[Path, str]:
+    """What is spoken in the files of a manifest that has a column ``language``."""
+    try:
+        with manifest.open(newline="", encoding="utf-8") as file:
+            rows = [row for row in csv.DictReader(file) if row.get("file")]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise AvccError(f"the manifest {manifest} can't be read: {error}") from error
+    return {
+        manifest.parent / row["file"]: printable(row["language"].strip())
+        for row in rows
+        if (row.get("language") or "").strip()
+    }
+
+
+def printable(name: str) -> str:
+    """The text with a sign in place of each that moves a terminal, or isn't Unicode."""
+    text = os.fsencode(name).decode("utf-8", "replace")
+    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
 
 
 def spread(paths: list[Any], limit: int) -> list[Any]:

@@ -15,9 +15,20 @@ from avcc.media.safe import temporary
 
 def write_rows(path: Path, rows: Sequence[Row]) -> None:
     """One line a clip, coder and rate."""
-    heads = ["clip", "coder", "asked_bps", "seconds", "bytes", "note", "setting", "film", *METRICS]
+    heads = [
+        "clip",
+        "coder",
+        "asked_bps",
+        "seconds",
+        "bytes",
+        "note",
+        "setting",
+        "language",
+        "film",
+    ]
+    heads += METRICS
     lines: list[list[Any]] = [
-        [r.clip, r.coder, r.asked, r.seconds, r.size, r.note, r.setting, r.film]
+        [r.clip, r.coder, r.asked, r.seconds, r.size, r.note, r.setting, r.language, r.film]
         + [r.values.get(name, "") for name in METRICS]
         for r in rows
     ]

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from avcc.evaluation import strips
+from avcc.media.safe import temporary
 from avcc.media.write import COMMENT, write
 from avcc.stages import Clip
 
@@ -29,14 +31,16 @@ class Films:
         return f"{key[:20]}.webm"
 
     def has(self, name: str) -> bool:
-        return bool(name) and (self.folder / name).is_file()
+        return bool(name) and all((self.folder / n).is_file() for n in (name, strips.name(name)))
 
     def keep(
         self, key: str, frames: np.ndarray, audio: np.ndarray | None, *, synthetic: bool
     ) -> str:
-        """Write frames uint8 (N, 256, 256, 3) and 16 kHz sound; the film's name. Raises
-        ``AvccError``."""
+        """Write frames uint8 (N, 256, 256, 3) and 16 kHz sound, and five of the frames beside it
+        (``strips``); the film's name. Raises ``AvccError``."""
         name = self.name(key)
+        with temporary(self.folder / strips.name(name)) as work:
+            work.write_bytes(strips.strip(frames))
         clip = Clip(frames, len(frames), audio)
         comment = COMMENT if synthetic else PLAIN
         write(self.folder / name, clip, title=name, comment=comment)

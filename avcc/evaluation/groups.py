@@ -1,5 +1,6 @@
-"""What kind of clip it is (how far the head turns, how it moves, how light it is), and figures by
-such groups: a mean over easy clips says nothing of the hard ones."""
+"""What kind of clip it is (how far the head turns, how it moves, how light it is, which language is
+spoken), and figures by such groups: a mean over easy clips says nothing of the hard ones. Turns,
+moves and light are measured on the source; the language is what a manifest says."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ BOUNDS: dict[str, tuple[str, tuple[float, float]]] = {  # trait: what it is, whe
     "moves": ("face moves, % of eye distance", (10, 20)),
     "light": ("luma of the face, of 255", (105, 130)),
 }
-SHOWN = ("lpips", "landmark", "mouth", "mouth_corr", "likeness", "flicker")
+LANGUAGE = "language"
 _EARS, _NOSE = (234, 454), 1
 # Of MediaPipe's canonical face: how far the nose's tip stands out before the line between the ears,
 # over half the distance between them.
@@ -61,7 +62,11 @@ def yaws(mesh: np.ndarray) -> np.ndarray:
 
 
 def grouped(rows: Sequence[Row], trait: str) -> dict[str, list[Row]]:
-    """The rows by what their clip's trait is: under the bounds, between them, over them."""
+    """The rows by what their clip's trait is: under the bounds, between them, over them; or by
+    ``language``, in the order of the alphabet."""
+    if trait == LANGUAGE:
+        spoken = sorted({row.language for row in rows if row.language})
+        return {name: [row for row in rows if row.language == name] for name in spoken}
     low, high = BOUNDS[trait][1]
     names = (f"under {low:g}", f"{low:g} to {high:g}", f"{high:g} or more")
     groups: dict[str, list[Row]] = {name: [] for name in names}
@@ -69,25 +74,3 @@ def grouped(rows: Sequence[Row], trait: str) -> dict[str, list[Row]]:
         if trait in row.traits:
             groups[names[int(np.digitize(row.traits[trait], (low, high)))]].append(row)
     return {name: group for name, group in groups.items() if group}
-
-
-def table(rows: Sequence[Row]) -> str:
-    """Means by groups, a block for each coder and rate."""
-    blocks = []
-    for coder, asked in dict.fromkeys((row.coder, row.asked) for row in rows):
-        coded = [r for r in rows if (r.coder, r.asked) == (coder, asked) and r.size]
-        lines = [f"{coder} {asked / 1000:g}k".ljust(42) + "clips" + "".join(map(_right, SHOWN))]
-        for trait, (what, _) in BOUNDS.items():
-            for name, group in grouped(coded, trait).items():
-                lines.append(f"{what}: {name}".ljust(42) + f"{len(group):5d}" + _means(group))
-        blocks.append("\n".join(lines))
-    return "\n\n".join(blocks)
-
-
-def _means(group: Sequence[Row]) -> str:
-    values = ([r.values[name] for r in group if name in r.values] for name in SHOWN)
-    return "".join(_right(f"{np.mean(v):.3f}" if v else "") for v in values)
-
-
-def _right(text: str) -> str:
-    return text.rjust(12)

@@ -18,7 +18,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from avcc.evaluation import curves, files
+from avcc.evaluation import curves, files, kinds, strips
 from avcc.evaluation.bench import Row
 from avcc.evaluation.folder import FILMS
 from avcc.evaluation.report import COMPUTE, METRICS, Metric, document, summary, write_json
@@ -48,11 +48,11 @@ def write_page(folder: Path, outcome: Outcome, told: Told) -> None:
     files.write_rows(folder / "rows.csv", rows)
     files.write_means(folder / "means.csv", rows)
     write_json(folder / "report.json", rows, notes)
-    files.write_text(folder / "index.html", html(outcome, told))
+    files.write_text(folder / "index.html", html(outcome, told, folder))
 
 
-def html(outcome: Outcome, told: Told) -> str:
-    """The page's text."""
+def html(outcome: Outcome, told: Told, folder: Path | None = None) -> str:
+    """The page's text; ``folder`` is where its films and strips lie."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(WEB), autoescape=True, undefined=jinja2.StrictUndefined
     )
@@ -66,6 +66,9 @@ def html(outcome: Outcome, told: Told) -> str:
         command=told.command,
         settings=told.settings,
         measures=told.measures,
+        strips=_strips(outcome, folder) if folder else [],
+        strip_size=(strips.FRAMES * strips.SIDE, strips.SIDE),
+        groups=kinds.tables(rows),
         pairs=tables(rows),
         notes=outcome.notes,
         clips=list(dict.fromkeys(row.clip for row in rows)),
@@ -133,6 +136,14 @@ def _cells(row: Row) -> dict[str, Any]:
         "film": f"{FILMS}/{row.film}" if row.film else "",
         "setting": row.setting if row.size else row.note,
     }
+
+
+def _strips(outcome: Outcome, folder: Path) -> list[dict[str, Any]]:
+    coded = []
+    for row in sorted(outcome.rows, key=lambda row: row.asked):
+        if row.film:
+            coded.append((row.clip, _kilo(row.asked), f"{row.coder}, {_figures(row)}", row.film))
+    return strips.blocks(folder / FILMS, outcome.sources, coded)
 
 
 def _data(outcome: Outcome) -> dict[str, Any]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from avcc.errors import AvccError
-from avcc.evaluation.bench import FAILED, OURS, Meter, Row, Source, source_of
+from avcc.evaluation.bench import FAILED, OURS, Meter, Row, Source, printable, source_of
 from avcc.evaluation.digests import digest, digest_of
 from avcc.evaluation.films import Films
 from avcc.evaluation.kept import Kept
@@ -25,6 +24,7 @@ class Plan:
     seconds: float
     kept: Kept | None = None
     films: Films | None = None
+    languages: Mapping[Path, str] = field(default_factory=dict)  # what is spoken, where it is known
 
     @property
     def count(self) -> int:
@@ -51,6 +51,7 @@ def clips_done(plan: Plan, meter: Meter, say: Callable[[str, float], None]) -> I
     for path, name in zip(plan.paths, names(plan.paths), strict=True):
         try:
             for row in _rows(path, name, plan, meter, outcome, partial(_told, say, done, plan)):
+                row.language = plan.languages.get(path, "")  # no part of what is kept
                 outcome.rows.append(row)
         except (AvccError, OSError) as error:
             outcome.notes.append(printable(f"{name}: {error}"))
@@ -109,9 +110,3 @@ def names(paths: Sequence[Path]) -> list[str]:
             for path, tail in zip(paths, tails, strict=True)
         ]
     return [tail if tails.count(tail) == 1 else f"{tail} #{i}" for i, tail in enumerate(tails, 1)]
-
-
-def printable(name: str) -> str:
-    """The text with a sign in place of each that moves a terminal, or isn't Unicode."""
-    text = os.fsencode(name).decode("utf-8", "replace")
-    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)

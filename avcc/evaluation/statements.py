@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from avcc.evaluation import paired
 from avcc.evaluation.bench import Row
 from avcc.evaluation.report import METRICS, RESAMPLES
+from avcc.evaluation.tables import Table
 
 DIFFERENCES = f"""avcc less the other on the same clips at the same asked rate: mean, and the 95 %
 interval by {RESAMPLES:,} bootstrap resamples of clips. The better one is named where the interval
@@ -18,28 +18,10 @@ other needs for the quality that avcc has at {rate} kbps, median over clips; "mo
 doesn't get there with all the bits that it was given."""
 
 
-@dataclass(frozen=True)
-class Table:
-    """Heads and lines of equal length; the first cell of a line is its head."""
-
-    title: str
-    about: str
-    heads: list[str]
-    lines: list[list[str]]
-
-
 def tables(rows: Sequence[Row]) -> list[Table]:
     """Differences, and bits for the same quality; none where avcc or others weren't run."""
     found = [_differences(rows), _bits(rows)]
     return [table for table in found if table.lines]
-
-
-def text(table: Table) -> str:
-    """For a terminal."""
-    lines = [table.heads, *table.lines]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(table.heads))]
-    parts = ("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
-    return "\n".join([f"{table.title}. {table.about}".replace("\n", " "), *parts])
 
 
 def _differences(rows: Sequence[Row]) -> Table:
