@@ -3,15 +3,18 @@
 # make test      lint, types and tests
 # make bench     rate, quality and time on your clips (CLIPS='talks/ talk.mp4')
 #                (ARGS='--growth 10,60,600': time and memory over length, beside x264's)
+# make data      clips for a report out of your own videos (DIR=folder; LIST=which parts: a CSV, or
+#                the lists of HDTF, VFHQ, CelebV-HQ): TO=data-out
 # make report    the same beside other coders (DIR=folder of clips), as a page: report-out/index.html
 # make clean     away with everything that was made here
 
 .DEFAULT_GOAL := install
 .DELETE_ON_ERROR:
-.PHONY: install demo test bench report clean
+.PHONY: install demo test bench data report clean
 
 OUT ?= demo-out
 PAGE ?= report-out
+TO ?= data-out
 CODERS ?= avcc,frozen,warp,x264,x265,svtav1,aom,vvenc
 TORCH ?= torch==2.13.0
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
@@ -67,6 +70,10 @@ $(VENV)/.measures: $(STAMP)
 bench: $(VENV)/.measures
 	@test -n '$(CLIPS)' || { echo "which clips? make bench CLIPS='talks/ talk.mp4'"; exit 2; }
 	$(BIN)/python -m avcc.evaluation $(CLIPS) $(ARGS)
+
+data: install
+	@test -n '$(DIR)' || { echo "which folder of videos? make data DIR=videos LIST=clips.csv"; exit 2; }
+	$(BIN)/python -m avcc.evaluation.data '$(DIR)' $(if $(LIST),--list '$(LIST)') --out '$(TO)' $(ARGS)
 
 report: $(VENV)/.measures
 	@test -n '$(DIR)' || { echo "which folder of clips? make report DIR=talks"; exit 2; }
