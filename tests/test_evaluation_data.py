@@ -47,7 +47,7 @@ def hdtf(folder: Path) -> Path:
 
 def vfhq(folder: Path) -> Path:
     folder.mkdir()
-    meta = "CLIP:\nH: 480\nW: 640\nFPS: 30.0\n\nCROP: 140 60 500 420\n"
+    meta = "CLIP x\nH 480\nWIDTH: 640\nFPS: 30.0\n\nCROP bbox: 140 60 500 420\n"
     (folder / "Clip+dQw-+_x4+P0+C3+F29-90.txt").write_text(meta)
     return folder
 

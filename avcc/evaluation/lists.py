@@ -29,6 +29,7 @@ from typing import Any
 from avcc.errors import AvccError
 
 TIMES, BOXES, HEIGHTS = "_annotion_time.txt", "_crop_wh.txt", "_resolution.txt"
+KEYS = ("H", "W", "FPS", "CROP")  # how VFHQ's lines begin; what they say comes last in them
 WIDER = 0.02  # of the picture: what CelebV-HQ's script adds on each side of a box
 
 
@@ -103,9 +104,11 @@ def _hdtf(path: Path) -> Iterator[Part]:
                 if box is None:
                     continue  # its authors give no window for a few
                 left, width, top, height = map(float, box)
-                tall = float(high.get(video, ["0"])[0])
+                tall = high.get(video, [])
                 start, end = map(seconds, span.split("-"))
-                where = Box(left, top, width, height, (0.0, tall))
+                where = Box(
+                    left, top, width, height, (0.0, float(tall[0]) if len(tall) == 1 else 0.0)
+                )
                 names = (f"{subset}_{video}", video)
                 yield Part(f"{subset}_{video}_{number}", names, start, end, where)
 
@@ -118,19 +121,16 @@ def _table(path: Path) -> dict[str, list[str]]:
 
 def _vfhq(path: Path) -> Iterator[Part]:
     for meta in sorted(path.glob("*+F*.txt")) if path.is_dir() else [path]:
-        told = {}
-        for line in meta.read_text("utf-8").splitlines():
-            words = line.split()
-            if words:
-                told[words[0].strip(":")] = words[1:]
+        lines = meta.read_text("utf-8").splitlines()
+        told = {key: line.split() for key in KEYS for line in lines if line.startswith(key)}
         found = re.fullmatch(r"[^+]*\+(.+)\+P(\d+)\+C(\d+)\+F(\d+)-(\d+)", meta.stem)
         if found is None:
             raise ValueError(f"{meta.name} doesn't end in +P..+C..+F..-..")
         rate = float(told["FPS"][-1])
         first, last = int(found[4]) + 1, int(found[5]) - 1
         left, top, right, bottom = map(float, told["CROP"][-4:])
-        size = float(told["W"][-1]), float(told["H"][-1])
-        box = Box(left, top, right - left, bottom - top, size)
+        width, height = (float(told[key][-1]) if key in told else 0.0 for key in ("W", "H"))
+        box = Box(left, top, right - left, bottom - top, (width, height))
         yield Part(meta.stem, (found[1],), first / rate, (last + 1) / rate, box)
 
 
