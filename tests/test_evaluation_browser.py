@@ -99,16 +99,6 @@ def test_it_loads_without_a_complaint_and_without_a_network(page: Any) -> None:
     assert page.told == []
 
 
-def test_strips_that_are_opened(page: Any) -> None:
-    assert page.locator("#strips details").count() == 2
-    assert not page.locator("#strips img").first.is_visible(), "until they are asked for"
-    page.locator("#strips summary").first.click()
-    shown = "[...document.querySelectorAll('#strips details[open] img')]"
-    wait(page, f"{shown}.every(i => i.complete && i.naturalWidth === 640)")
-    assert page.evaluate(f"{shown}.length") == 6, "the source and two coders at either rate"
-    assert page.told == []
-
-
 def test_films_play_pause_and_seek_together(page: Any) -> None:
     settled(page)
     page.click("#play")
@@ -182,4 +172,14 @@ def test_blind_choices_become_a_file(page: Any, tmp_path: Path) -> None:
     page.focus("#pair")
     page.keyboard.press("b")
     assert not page.is_visible("#trial") and "4 choices" in page.inner_text("#told")
+    assert page.told == []
+
+
+def test_strips_that_are_opened(page: Any) -> None:
+    assert page.locator("#strips details").count() == 2
+    assert not page.locator("#strips img").first.is_visible(), "until they are asked for"
+    page.locator("#strips summary").first.click()
+    shown = "[...document.querySelectorAll('#strips details[open] img')]"
+    wait(page, f"{shown}.every(i => i.complete && i.naturalWidth === 640)")
+    assert page.evaluate(f"{shown}.length") == 6, "the source and two coders at either rate"
     assert page.told == []

@@ -65,6 +65,7 @@ def test_tables_by_groups_and_languages() -> None:
         for coder, loss in (("avcc", 0.1), ("x265", 0.3))
         for i, moves in enumerate((1, 2, 30))
     ]
+    rows.insert(0, Row("clip0", "avcc", 4000, 4, 9, {"lpips": 0.05}, {"moves": 1}))
     rows += [Row("lost", "avcc", 2000, 4, 0, traits={"moves": 1}, language="English")]
     (moves,) = tables(rows)
     assert moves.title == "Face moves, % of eye distance"
@@ -73,10 +74,11 @@ def test_tables_by_groups_and_languages() -> None:
     assert moves.lines == [
         ["under 10", "avcc", "2", "2", "0.1500", "2.000"],
         ["under 10", "x265", "2", "2", "0.3500", "2.000"],
+        ["under 10", "avcc", "4", "1", "0.0500", ""],
         ["20 or more", "avcc", "2", "1", "0.3000", "2.000"],
         ["20 or more", "x265", "2", "1", "0.5000", "2.000"],
     ]
-    for row, spoken in zip(rows, ("German", "English", "German"), strict=False):
+    for row, spoken in zip(rows[1:], ("German", "English", "German"), strict=False):
         row.language = spoken
     found = tables(rows)[1]
     assert found.title == "Language"

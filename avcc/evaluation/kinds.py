@@ -29,15 +29,16 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def tables(rows: Sequence[Row]) -> list[Table]:
-    """For each trait the means of every coder and rate by its groups, equal groups together; none
-    where no clip has the trait."""
+    """For each trait the means of every coder and rate by its groups, equal groups and in them
+    equal rates together; none where no clip has the trait."""
     coded = [row for row in rows if row.size]
     names = [name for name in ON_PAGE if any(name in row.values for row in coded)]
     found = []
     for trait, what in _kinds():
         lines = []
         for group, of_it in grouped(coded, trait).items():
-            for coder, asked in dict.fromkeys((row.coder, row.asked) for row in of_it):
+            asked_of = dict.fromkeys((row.coder, row.asked) for row in of_it)
+            for coder, asked in sorted(asked_of, key=lambda pair: pair[1]):
                 part = [row for row in of_it if (row.coder, row.asked) == (coder, asked)]
                 cells = [_mean(part, name, METRICS[name].digits) for name in names]
                 lines.append([group, coder, f"{asked / 1000:g}", str(len(part)), *cells])

@@ -194,7 +194,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("manifest", type=Path, help="list of utterances (CSV)")
     parser.add_argument("--split", default="test")
     parser.add_argument("--limit", type=int, default=0, help="utterances at most")
-    parser.add_argument("--layers", default="0,1,2,4,6,12", help="acoustic layers of avcc")
+    parser.add_argument("--layers", default="0,1,2,4,6,12", help="acoustic layers of avcc, none: the others alone")
     parser.add_argument("--skip", default="", help="metrics to leave out, by comma")
     parser.add_argument("--json", type=Path, help="write every row here")
     options = parser.parse_args(arguments)
@@ -203,7 +203,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{options.manifest} lists nothing for {options.split}", file=sys.stderr)
         return 2
     meter = SoundMeter(tuple(filter(None, options.skip.split(","))))
-    rows = rows_of(found, coders(int(n) for n in options.layers.split(",")), meter)
+    rows = rows_of(found, coders(int(n) for n in filter(None, options.layers.split(","))), meter)
     if options.json:
         options.json.write_text(json.dumps(rows, indent=1))
     print(table(rows))
