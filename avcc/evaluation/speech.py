@@ -194,7 +194,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("manifest", type=Path, help="list of utterances (CSV)")
     parser.add_argument("--split", default="test")
     parser.add_argument("--limit", type=int, default=0, help="utterances at most")
-    parser.add_argument("--layers", default="0,1,2,4,6,12", help="acoustic layers of avcc, none: the others alone")
+    parser.add_argument(
+        "--layers", default="0,1,2,4,6,12", help="acoustic layers of avcc, none: the others alone"
+    )
     parser.add_argument("--skip", default="", help="metrics to leave out, by comma")
     parser.add_argument("--json", type=Path, help="write every row here")
     options = parser.parse_args(arguments)
