@@ -14,6 +14,7 @@ MEL_OFF = np.array(
 )
 MEL_UNSENT = 1.0
 MOTION_BETWEEN = 0.20
+DRIVEN_OFF = 1.0  # of motion that follows from the voice
 
 
 def mel_off(layers: int, sent: bool) -> float:
