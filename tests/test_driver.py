@@ -6,15 +6,20 @@ import numpy as np
 import torch
 from torch import nn
 
-from avcc.analysis.mel import SILENCE
-from avcc.analysis.motion import MotionBank
+from avcc import weights
+from avcc.analysis.mel import LEVEL, SILENCE, LogMel, active_level
+from avcc.analysis.motion import MotionBank, banks
+from avcc.analysis.speech import silent_frames
 from avcc.diffusion import driver as driving
 from avcc.diffusion.avdiff import MEL
 from avcc.diffusion.conditions import GAP, MARGIN, WINDOW, Conditions
 from avcc.diffusion.driver import FADES, MOUTH, ONSET, Driver, audible, filled
 from avcc.diffusion.estimate import Estimator
+from avcc.evaluation.picture import mouth_openings
+from avcc.layers import loaded
 from avcc.stages import LATENT, MOTION, SHAPE, SILENT, UNSENT, VOICE, Features, KeyFrame
 from avcc.training.mouth import STILL, Mouth
+from tests.voices import vowels
 
 torch.set_num_threads(1)
 
@@ -170,3 +175,36 @@ def test_mouth_directions_move_lips_alone() -> None:
     assert mouth.directions.shape == (3, MOTION) and mouth.gap.shape == (MOTION, 3, 2)
     np.testing.assert_allclose(mouth.directions @ mouth.shape, np.eye(3), atol=1e-4)
     assert abs(mouth.directions[:, 3:]).max() < 0.05 * abs(mouth.directions[:, :3]).max()
+
+
+def _shipped_openings(pitch: float) -> np.ndarray:
+    """Of a mean face's mouth, driven by four seconds of made-up vowels with a pause: (100,)."""
+    model = weights.default()
+    net = loaded(Driver(), weights.tensors(model, "avdiff"), "driver.", "cpu")
+    arrays = weights.codebook(model).arrays
+    bank, shape = banks(arrays)
+    wave = vowels(4.0, pitch, pause=(1.5, 2.5))
+    wave = wave * np.float32(LEVEL / active_level(wave))
+    silent = silent_frames(wave)
+    mel = LogMel()(torch.from_numpy(wave)[None]).reshape(1, 100, MEL)
+    mel[0, silent] = SILENCE
+    told = torch.from_numpy(silent.astype(np.float32))[None]
+    motion = net(mel, told, torch.zeros(1, 100), torch.zeros(1, SHAPE))[0].numpy()
+    key = shape.mesh(np.array([0.5, 0.5, np.log(0.2), *np.zeros(SHAPE)], np.float32))
+    return mouth_openings(bank.meshes(motion * arrays["motion.scale"], key))
+
+
+def test_the_shipped_driver_speaks_in_vowels_and_rests_in_pauses() -> None:
+    low, high = _shipped_openings(110), _shipped_openings(200)
+    for opening in (low, high):
+        spoken, pause = np.r_[opening[:35], opening[65:]], opening[44:56]
+        assert spoken.std() > SPREAD
+        assert pause.std() < 0.1 * spoken.std()  # a mouth at rest doesn't jitter
+        assert pause.mean() < np.quantile(spoken, 0.7)
+        # the same vowels a second later: the same mouth
+        assert np.corrcoef(opening[0:25], opening[75:100])[0, 1] > SAME
+    # another voice that says the same
+    assert np.corrcoef(low, high)[0, 1] > ALIKE
+
+
+SPREAD, SAME, ALIKE = 0.015, 0.9, 0.9

@@ -18,6 +18,9 @@ from avcc.stages import BANDS, MOTION, SHAPE
 MOUTH = 6  # directions that move lips and leave eyes, brows and nose where they are
 KERNEL, DEPTH = 7, 4
 REACH = KERNEL // 2 * DEPTH  # tokens on either side that are heard
+# How much further than the mean that training finds a mouth goes, from where it mostly is: the mean
+# of all that may have been said hardly moves, twice as far is no further off (docs/avdiff.md).
+LIVELY = 2.0
 ONSET = 6  # tokens over which the mouth comes to life beside a voice that isn't known
 FADES = 5.0  # tokens beyond a sent frame after which its mouth counts by 1 / e
 NEAR = 25  # tokens of sent motion that say where a mouth is on the mean
@@ -41,7 +44,9 @@ class Driver(nn.Module):
         nn.init.zeros_(self.key.weight)
         nn.init.zeros_(self.key.bias)
         self.register_buffer("mouth", torch.zeros(MOUTH, MOTION))
+        self.register_buffer("rest", torch.zeros(MOUTH))  # where it mostly is
         self.mouth: Tensor
+        self.rest: Tensor
         self.dropout = dropout
 
     def forward(self, mel: Tensor, silent: Tensor, unsent: Tensor, shape: Tensor) -> Tensor:
@@ -49,7 +54,13 @@ class Driver(nn.Module):
         x = F.dropout(x, self.dropout, self.training)
         x = self.norm(self.blocks(x.transpose(1, 2)).transpose(1, 2))
         x = F.dropout(x, self.dropout, self.training)
-        return (self.exit(x) - self.key(shape)[:, None]) @ self.mouth
+        x = self.exit(x)
+        if self.training:
+            with torch.no_grad():
+                self.rest.lerp_(x.detach().float().mean((0, 1)), 0.02)
+        else:
+            x = self.rest + LIVELY * (x - self.rest)
+        return (x - self.key(shape)[:, None]) @ self.mouth
 
 
 def audible(unsent: np.ndarray) -> np.ndarray:

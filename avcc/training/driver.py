@@ -76,7 +76,10 @@ class DriverStage(Stage):
         self.chance = weights / weights.sum()
 
     def begin(self, tensors: dict[str, Tensor]) -> None:
-        grown(self.nets["driver"], tensors, "driver")
+        driver = self.nets["driver"]
+        assert isinstance(driver, Driver)
+        grown(driver, tensors, "driver")
+        driver.rest.copy_(tensors["driver.rest"])
 
     # -- the material ---------------------------------------------------------------------------
 
