@@ -13,6 +13,7 @@ from avcc.analysis import identity
 from avcc.analysis.motion import banks
 from avcc.diffusion.avdiff import AVDiff
 from avcc.diffusion.conditions import Conditions
+from avcc.diffusion.driver import Driver
 from avcc.diffusion.estimate import Estimator
 from avcc.diffusion.sample import sample
 from avcc.layers import loaded
@@ -38,6 +39,8 @@ class Decoder:
         nets = {part: weights.tensors(model, part) for part in weights.PARTS[1:]}
         self.estimator = loaded(Estimator(), nets["speech"], "estimator.", device)
         self.avdiff = loaded(AVDiff(), nets["avdiff"], "avdiff.", device)
+        drives = any(name.startswith("driver.") for name in nets["avdiff"])  # not in all models
+        self.driver = loaded(Driver(), nets["avdiff"], "driver.", device) if drives else None
         self.renderer = loaded(Renderer(), nets["renderer"], "renderer.", device)
         self.speaker = Speaker(loaded(Vocoder(), nets["vocoder"], "vocoder.", device))
 
@@ -73,6 +76,7 @@ class Decoder:
             shape=shape_vector(symbols.identities[0])[3:],
             sound=symbols.head.samples > 0,
             device=self.device,
+            driver=self.driver,
         )
         count = symbols.head.frames
         mel, motion = sample(self.avdiff, condition, count, seed, steps, progress, windows)

@@ -17,7 +17,7 @@ from avcc.errors import AvccError, FormatError
 from avcc.shots import neighbours
 from avcc.stages import FRAME_RATE, SAMPLES_PER_FRAME, SEGMENT_FRAMES, Stream
 
-# Frames beyond a window that it depends on: the estimator hears 25, motion is interpolated
+# Frames beyond a window that it depends on: estimator and driver hear 40, motion is interpolated
 # between codes that lie up to 50 apart.
 REACH = 50
 

@@ -133,7 +133,6 @@ def test_plans_keep_to_the_mode() -> None:
 
 
 @pytest.mark.skipif(not CLIP.exists(), reason="the real clips (../shared/data) are not here")
-@pytest.mark.xfail(strict=True, reason="AVDiff has not learned lips from voice (docs/avdiff.md)")
 def test_a_real_voice_moves_the_lips() -> None:
     data = avcc.encode(source().clip, bitrate=800, mode="audio-driven")
     frames = np.stack(list(avcc.decode(data).frames))

@@ -18,6 +18,7 @@ from avcc.analysis.audiomae import AudioMAE
 from avcc.analysis.mel import LEVEL
 from avcc.analysis.motion import MotionBank
 from avcc.analysis.speech import active_level
+from avcc.diffusion.driver import MOUTH
 from avcc.stages import MOTION, SHAPE, SILENT, TOKENS
 from avcc.training import discriminators, keys, motion, pairs, renderer
 from avcc.training import round as rounds
@@ -25,6 +26,7 @@ from avcc.training.acoustic import AcousticStage
 from avcc.training.audiomae import AudioMAEStage
 from avcc.training.avdiff import AVDiffStage
 from avcc.training.data import Voices, part, voices
+from avcc.training.driver import DriverStage, disguised
 from avcc.training.export import save_weights
 from avcc.training.loop import Options, Stage
 from avcc.training.renderer import RendererStage
@@ -203,6 +205,19 @@ def test_vocoder_takes_a_step(cache: Path, work: Path) -> None:
     assert all(k.startswith("vocoder.") for k in _step(stage))
 
 
+def test_a_disguised_voice_is_another_that_says_the_same() -> None:
+    mel = np.random.default_rng(0).normal(size=(50, 2, 80)).astype(np.float32)
+    mel += 2 * np.sin(np.arange(50) / 4)[:, None, None].astype(np.float32)
+    mel = mel.reshape(50, 160)
+    changed, loudness = [], mel.mean(1)
+    for seed in range(20):
+        other = disguised(np.random.default_rng(seed), mel.copy())
+        assert other.shape == mel.shape and other.dtype == np.float32 and np.isfinite(other).all()
+        assert np.corrcoef(other.mean(1), loudness)[0, 1] > 0.8
+        changed.append(abs(other - mel).mean())
+    assert min(changed) > 0.05
+
+
 def test_acoustic_and_avdiff_take_a_step(cache: Path, work: Path) -> None:
     stage = AcousticStage(_options(cache, work))
     stage.held = (stage.held[0][:2], stage.held[1][:2])
@@ -212,10 +227,19 @@ def test_acoustic_and_avdiff_take_a_step(cache: Path, work: Path) -> None:
     assert len(diffusion.held) == 1 and len(diffusion.talks) == 3
     written = _step(diffusion)
     assert all(k.startswith("avdiff.") for k in written)
-    # both go on from what they have written, codebooks included
+    driver = DriverStage(_options(cache, work))
+    assert len(driver.takes) == 2 and len(driver.held) == 2  # one of three has no sound
+    lips = _step(driver)
+    assert all(k.startswith("driver.") for k in lips)
+    assert lips["driver.mouth"].shape == (MOUTH, MOTION) and lips["driver.mouth"].abs().max() > 0
+    with torch.no_grad():
+        figures = driver.validate(driver.nets)
+    assert abs(figures["correlation"]) <= 1 and 0 < figures["lips"] < 50 and figures["spread"] > 0
+    # all go on from what they have written, codebooks included
     for old, kind in (
         (load_file(work / "acoustic.safetensors"), AcousticStage),
         (written, AVDiffStage),
+        (lips, DriverStage),
     ):
         fresh = kind(replace(_options(cache, work), seed=1))
         fresh.begin(old)

@@ -8,12 +8,15 @@ from torch import Tensor
 
 from avcc.analysis.mel import SILENCE
 from avcc.diffusion.avdiff import Condition
+from avcc.diffusion.driver import Driver, audible, filled
 from avcc.diffusion.estimate import Estimator
-from avcc.diffusion.schedule import MEL_UNSENT, between, mel_off
+from avcc.diffusion.schedule import DRIVEN_OFF, MEL_UNSENT, between, mel_off
 from avcc.layers import halve
 from avcc.stages import BANDS, UNSENT, VOICE, Features, Latents
 
-WINDOW, MARGIN = 250, 25  # tokens estimated at a time, and beyond each side
+# Tokens estimated at a time, and beyond each side: the driver hears 12, the estimator 18 of them.
+WINDOW, MARGIN = 250, 40
+GAP = 6  # frames without motion, more than lie between sent ones, from which on the voice drives
 
 
 class Conditions:
@@ -21,7 +24,7 @@ class Conditions:
 
     ``scale``: float32 (K,), spread of each motion coefficient; ``step``: of their quantiser;
     ``layers``: acoustic layers sent; ``shape``: float32 (24,), of the key face; ``sound``: whether
-    the clip has any.
+    the clip has any; ``driver``: what moves the mouth where no motion was sent, if there is one.
     """
 
     def __init__(
@@ -35,18 +38,24 @@ class Conditions:
         shape: np.ndarray,
         sound: bool,
         device: str,
+        driver: Driver | None = None,
     ) -> None:
         self._features, self._scale, self._device = features, scale, device
         self._voice = self._tensor(features.voice[:VOICE] * sound)
         self._shape = self._tensor(shape)
-        self._estimator = estimator
+        self._estimator, self._driver = estimator, driver
         unsent = features.semantic == UNSENT
         self._motion, self._motion_off = between(features.motion / scale, step / scale)
+        self._sent = ~np.isnan(features.motion[:, 0])
+        self._share = audible(unsent) * _in_gaps(self._sent) * (driver is not None)
+        self._driven = np.zeros_like(self._motion)
         self._mel_off = np.where(unsent, MEL_UNSENT, mel_off(layers, True))[:, None]
         self._mel = np.zeros((len(unsent), 2 * BANDS), np.float32)
         self._known: set[int] = set()  # where the windows start that ``_mel`` holds already
 
     def __call__(self, first: int, last: int) -> Condition:
+        if not self._known and self._sent.any() and self._share.any():
+            self._fill()
         for a in range(first // WINDOW * WINDOW, last, WINDOW):
             if a not in self._known:
                 self._estimate(a)
@@ -61,17 +70,43 @@ class Conditions:
         frames[np.repeat(self._features.silent, 2)] = SILENCE
         return Latents((motion * self._scale).astype(np.float32), frames)
 
+    def _fill(self) -> None:
+        """Put the driver into gaps between sent frames: that takes all that it says."""
+        assert self._driver is not None
+        for a in range(0, len(self._sent), WINDOW):
+            self._estimate(a)
+        mouth = self._driver.mouth.cpu().numpy()
+        self._motion = filled(self._motion, self._sent, self._driven, self._share, mouth)
+
     @torch.inference_mode()
     def _estimate(self, a: int) -> None:
         """Fill in the deterministic estimate of the window that starts at ``a``."""
         f, w = self._features, slice(max(0, a - MARGIN), a + WINDOW + MARGIN)
+        here = slice(a, a + WINDOW)
         token = torch.from_numpy(f.semantic[w]).to(self._device)[None]
         mel = self._estimator(token, self._tensor(f.acoustic[w])[None], self._voice[None])
-        found = halve(mel.float())[0, a - w.start :][:WINDOW].cpu().numpy()
         # Where nothing was sent the estimator's guess says nothing: the mean of speech is nearer.
-        unsent = f.semantic[a : a + WINDOW] == UNSENT
-        self._mel[a : a + WINDOW] = np.where(unsent[:, None], 0, found)
+        mel = halve(mel.float()).masked_fill((token == UNSENT)[..., None], 0)
+        self._mel[here] = mel[0, a - w.start :][:WINDOW].cpu().numpy()
         self._known.add(a)
+        if self._driver is None or not self._share[here].any():
+            return
+        silent, unsent = self._tensor(f.silent[w])[None], (token == UNSENT).float()
+        mel = mel.masked_fill(silent[..., None] > 0, SILENCE)
+        moved = self._driver(mel, silent, unsent, self._shape[None])
+        self._driven[here] = moved[0, a - w.start :][:WINDOW].float().cpu().numpy()
+        if not self._sent.any():
+            self._motion[here] = self._share[here, None] * self._driven[here]
+            self._motion_off[here] = DRIVEN_OFF
 
     def _tensor(self, x: np.ndarray) -> Tensor:
         return torch.from_numpy(np.asarray(x, np.float32)).to(self._device)
+
+
+def _in_gaps(sent: np.ndarray) -> np.ndarray:
+    """Which frames lie in a gap of more than ``GAP`` frames, bool (T,)."""
+    ends = np.flatnonzero(np.diff(np.concatenate([[1], sent, [1]])))
+    out = np.zeros(len(sent), bool)
+    for first, last in ends.reshape(-1, 2):
+        out[first:last] = last - first > GAP
+    return out

@@ -14,6 +14,7 @@ MEL_OFF = np.array(
 )
 MEL_UNSENT = 1.0
 MOTION_BETWEEN = 0.20
+DRIVEN_OFF = 0.1  # of motion that follows from the voice: AVDiff is to leave it nearly as it is
 
 
 def mel_off(layers: int, sent: bool) -> float:

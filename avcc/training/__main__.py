@@ -17,6 +17,7 @@ STAGES = {
     "acoustic": "avcc.training.acoustic:AcousticStage",
     "audiomae": "avcc.training.audiomae:AudioMAEStage",
     "avdiff": "avcc.training.avdiff:AVDiffStage",
+    "driver": "avcc.training.driver:DriverStage",
     "renderer": "avcc.training.renderer:RendererStage",
     "vocoder": "avcc.training.vocoder:VocoderStage",
 }

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from avcc.analysis.acoustic import AcousticEncoder, VoiceEncoder
@@ -12,7 +15,7 @@ from avcc.diffusion.estimate import Estimator
 from avcc.layers import halve
 from avcc.quantise.scalar import VOICE_LEVELS
 from avcc.stages import LATENT, SILENT, UNSENT
-from avcc.training.export import grown
+from avcc.training.export import grown, restore
 from avcc.training.loop import Options, Stage
 from avcc.training.tokens import heard
 
@@ -189,3 +192,16 @@ class AcousticStage(Stage):
             for k in ("encoder", "voice", "estimator")
             for n, v in nets[k].state_dict().items()
         } | {"books": nets["residuals"].books}
+
+
+class Speech:
+    """What the stage acoustic has trained, as it is: ``nets`` and the codebooks."""
+
+    def __init__(self, work: Path, device: str) -> None:
+        trained = load_file(work / "acoustic.safetensors")
+        parts = {"encoder": AcousticEncoder(), "voice": VoiceEncoder(), "estimator": Estimator()}
+        for name, net in parts.items():
+            restore(net, trained, name)
+        self.nets = nn.ModuleDict(parts).to(device).eval().requires_grad_(False)
+        self.residuals = Residuals().to(device).eval()
+        self.residuals.books.copy_(trained["books"].float())

@@ -8,22 +8,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from avcc.analysis.acoustic import AcousticEncoder, VoiceEncoder
 from avcc.analysis.mel import LEVEL, LogMel, active_level
 from avcc.analysis.motion import MotionBank, ShapeBank
 from avcc.diffusion.avdiff import MEL, AVDiff, Condition
-from avcc.diffusion.estimate import Estimator
 from avcc.diffusion.schedule import MEL_UNSENT, between, mel_off
 from avcc.layers import halve
 from avcc.quantise.codebook import nearest
 from avcc.quantise.scalar import SHAPE_STEPS, STEPS, rounded, steady
 from avcc.stages import MOTION, SILENT, UNSENT
-from avcc.training.acoustic import Residuals, depths, voice_levels, voice_values
+from avcc.training.acoustic import Speech, depths, voice_levels, voice_values
 from avcc.training.data import part
-from avcc.training.export import grown, restore
+from avcc.training.export import grown
 from avcc.training.loop import Options, Stage
 from avcc.training.semantic import features_of, load_mae
 from avcc.training.tokens import heard, made_by
@@ -92,13 +89,7 @@ class AVDiffStage(Stage):
         self.bank = MotionBank(arrays["motion.directions"])
         self.shape = ShapeBank(arrays["shape.mean"], arrays["shape.directions"])
         self.scale = arrays["motion.scale"]
-        trained = load_file(work / "acoustic.safetensors")
-        parts = {"encoder": AcousticEncoder(), "voice": VoiceEncoder(), "estimator": Estimator()}
-        for name, net in parts.items():
-            restore(net, trained, name)
-        self.speech = nn.ModuleDict(parts).to(options.device).eval().requires_grad_(False)
-        self.residuals = Residuals().to(options.device).eval()
-        self.residuals.books.copy_(trained["books"].float())
+        self.speech = Speech(work, options.device)
         self.mel = LogMel().to(options.device)
         self.talks = talks(options.cache, work, "train", options.tier, options.device)
         self.spoken = heard(options, "train")
@@ -215,12 +206,12 @@ class AVDiffStage(Stage):
         with torch.no_grad(), self.autocast():
             heard = (token != SILENT) & (token != UNSENT)
             speaks = has_audio[..., 0] > 0
-            voice = voice_values(voice_levels(self.speech["voice"](mel, speaks).float()))
+            voice = voice_values(voice_levels(self.speech.nets["voice"](mel, speaks).float()))
             # a file without sound has no voice code either
             voice = voice * speaks.any(1)[:, None]
-            latent = self.speech["encoder"](mel).float()
-            acoustic, _ = self.residuals(latent, x["depth"], heard)
-            guess = halve(self.speech["estimator"](token, acoustic, voice).float())
+            latent = self.speech.nets["encoder"](mel).float()
+            acoustic, _ = self.speech.residuals(latent, x["depth"], heard)
+            guess = halve(self.speech.nets["estimator"](token, acoustic, voice).float())
         # where nothing was sent the estimator's guess says nothing: the mean of speech is nearer
         unsent = (token == UNSENT)[..., None]
         guess = guess.masked_fill(unsent, 0.0)

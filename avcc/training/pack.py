@@ -26,7 +26,7 @@ DIRECTIONS = ("motion.", "shape.")
 STAGES = {
     "codebook": "motion, audiomae, acoustic, tables",
     "speech": "audiomae, acoustic",
-    "avdiff": "avdiff",
+    "avdiff": "avdiff, driver",
     "renderer": "renderer",
     "vocoder": "vocoder",
 }
@@ -49,7 +49,7 @@ def pack(work: Path, weights: Path, note: str = "") -> str:
     }
     models[model] = names
     for part, name in names.items():
-        _write(weights / name, (work / f"{part}.safetensors").read_bytes())
+        _write(weights / name, _moving(work) if part == "avdiff" else _of(work, part))
     files = {}
     for one, of in models.items():
         for part, name in of.items():
@@ -62,6 +62,20 @@ def pack(work: Path, weights: Path, note: str = "") -> str:
         if path.name not in files:
             path.unlink()
     return model
+
+
+def _of(work: Path, stage: str) -> bytes:
+    return (work / f"{stage}.safetensors").read_bytes()
+
+
+def _moving(work: Path) -> bytes:
+    """AVDiff and, where there is one, the driver, in one file."""
+    if not (work / "driver.safetensors").exists():
+        return _of(work, "avdiff")
+    figures = _figures(work / "avdiff.safetensors")
+    figures |= {f"driver {k}": v for k, v in _figures(work / "driver.safetensors").items()}
+    tensors = load_file(work / "avdiff.safetensors") | load_file(work / "driver.safetensors")
+    return save(tensors, {"figures": json.dumps(figures)})
 
 
 def _names(model: str) -> dict[str, str]:
@@ -123,6 +137,7 @@ def unpack(weights: Path, work: Path) -> None:
     np.save(work / "centroids.npy", book["semantic.centroids"].float().numpy())
     directions = {k: v.float().numpy() for k, v in book.items() if k.startswith(DIRECTIONS)}
     np.savez(work / "motion.npz", **directions)  # type: ignore[arg-type]
+    _apart(work)
     told = _figures(work / "speech.safetensors")
     mae: dict[str, Tensor] = {}
     acoustic = {"books": book["acoustic.books"]}
@@ -132,6 +147,18 @@ def unpack(weights: Path, work: Path) -> None:
         start = f"{stage} "
         kept = {k.removeprefix(start): v for k, v in told.items() if k.startswith(start)}
         save_file(tensors, work / f"{stage}.safetensors", metadata={"figures": json.dumps(kept)})
+
+
+def _apart(work: Path) -> None:
+    """What ``_moving`` put into one file, a file a stage again."""
+    path = work / "avdiff.safetensors"
+    tensors, told = load_file(path), _figures(path)
+    for stage, prefix in (("driver", "driver "), ("avdiff", "")):
+        own = {k: v for k, v in tensors.items() if k.startswith(f"{stage}.")}
+        ours = [k for k in told if k.startswith("driver ") == bool(prefix)]
+        kept = {k.removeprefix(prefix): told[k] for k in ours}
+        if own:
+            save_file(own, work / f"{stage}.safetensors", {"figures": json.dumps(kept)})
 
 
 def _speech(work: Path) -> None:
