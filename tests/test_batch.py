@@ -19,6 +19,8 @@ from avcc import batch, cli, pool
 from avcc.files import Work
 from avcc.jobs import Hear, Job, Outcome, attempt
 from avcc.terminal import DEFECT, FAILED, INTERRUPTED, OK, TERMINATED, Voice
+from tests import broken
+from tests.broken import KINDS
 from tests.works import STOP, Copy
 
 ROOT = Path(__file__).parent.parent
@@ -232,3 +234,13 @@ def test_a_batch_that_is_ended_goes_on_later(tmp_path: Path, sign: str) -> None:
     assert again.stderr.splitlines()[0] == "avcc: 1 of 4 are there already and skipped"
     assert again.stderr.splitlines()[-1] == "avcc: 3 done, 1 there already"
     assert (tmp_path / "z.out").read_text() == "from before"
+
+
+@pytest.mark.skipif(
+    not (ROOT / "weights" / "manifest.json").exists(), reason="weights/manifest.json is absent"
+)
+@pytest.mark.parametrize("command", KINDS)
+def test_broken_files_among_sound_ones(tmp_path: Path, command: str) -> None:
+    """Real networks: ``python -m tests.broken`` does more of it."""
+    told = broken.run(command, 4, 1, 1, tmp_path, resumed=False)
+    assert "sound 1 + 0, text 0 + 1, empty 0 + 1" in told
