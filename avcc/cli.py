@@ -187,17 +187,20 @@ def _one(voice: Voice, work: Work, source: str, targets: list[tuple[str, str | N
     return OK
 
 
-def _are_many(sources: tuple[str, ...], out_dir: str | None, jobs: int | None) -> bool:
-    return len(sources) > 1 or out_dir is not None or jobs is not None
+def _are_many(sources: tuple[str, ...], **options: Any) -> bool:
+    return len(sources) > 1 or any(value is not None for value in options.values())
 
 
 def _batch(voice: Voice, work: Work, sources: tuple[str, ...], named: bool,
-           out_dir: str | None, jobs: int | None) -> int:  # fmt: skip
+           out_dir: str | None, jobs: int | None, ray: str | None) -> int:  # fmt: skip
     if named:
         raise click.UsageError("an output can be named for one input alone; many have --out-dir")
-    from avcc import batch, pool
+    from avcc import batch, cluster, pool
 
-    runner = partial(pool.outcomes, count=jobs or 1, verbose=voice.verbose)
+    if ray:
+        runner = partial(cluster.outcomes, address=ray, count=jobs or 1)
+    else:
+        runner = partial(pool.outcomes, count=jobs or 1, verbose=voice.verbose)
     return batch.run(sources, work, out_dir, voice, runner)
 
 

@@ -63,6 +63,8 @@ def part(command: Any) -> Any:
 def many(command: Any) -> Any:
     """The options of ``encode`` and ``decode`` that are for many inputs."""
     for option in (
+        click.option("--ray", metavar="ADDRESS",
+                     help="Of many inputs, on this Ray cluster: auto, HOST:PORT, ray://HOST:PORT."),
         click.option("--jobs", type=click.IntRange(1, 1024), metavar="N",
                      help="Of many inputs, so many at a time; each takes its memory. [default: 1]"),
         click.option("--out-dir", metavar="FOLDER",
