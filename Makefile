@@ -4,11 +4,12 @@
 # make bench     rate, quality and time on your clips (CLIPS='talks/ talk.mp4')
 #                (ARGS='--growth 10,60,600': time and memory over length, beside x264's)
 # make report    the same beside other coders (DIR=folder of clips), as a page: report-out/index.html
+# make man       manual pages in man/: man -l man/avcc.1
 # make clean     away with everything that was made here
 
 .DEFAULT_GOAL := install
 .DELETE_ON_ERROR:
-.PHONY: install demo test bench report clean
+.PHONY: install demo test bench report man clean
 
 OUT ?= demo-out
 PAGE ?= report-out
@@ -66,6 +67,10 @@ report: $(VENV)/.measures
 	@test -n '$(DIR)' || { echo "which folder of clips? make report DIR=talks"; exit 2; }
 	$(BIN)/python -m avcc.evaluation '$(DIR)' --coders '$(CODERS)' --page '$(PAGE)' $(ARGS)
 
+man: $(STAMP)
+	@$(PIP) click-man
+	$(BIN)/click-man avcc --target man
+
 clean:
-	rm -rf $(VENV) build dist demo-out .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist demo-out man .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,4 +1,4 @@
-"""The command line: ``encode``, ``decode``, ``info``, ``doctor``. Heavy imports stand inside."""
+"""The command line: a function a command. Heavy imports stand inside."""
 
 from __future__ import annotations
 
@@ -247,6 +247,20 @@ def doctor(device: str) -> None:
     ill = [finding.name for finding in found if not finding.well]
     if ill:
         raise AvccError(f"{len(ill)} of {len(found)} checks failed: {', '.join(ill)}")
+
+
+@cli.command()
+@click.argument("folder", metavar="FOLDER")
+@click.option("-f", "--force", is_flag=True, help="Overwrite what is there.")
+@_verbose
+def export(folder: str, force: bool) -> None:
+    """Renderer and vocoder as ONNX files, each compared with PyTorch (docs/onnx.md)."""
+    from pathlib import Path
+
+    from avcc.export import export as exported
+
+    for one in exported(Path(folder), force):
+        click.echo(str(one))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
