@@ -33,7 +33,7 @@ from avcc.render.warp import grid
 from avcc.stages import BANDS, MOTION, SIDE
 
 OPSET = 20
-TOLERANCE = 2e-3  # largest difference from PyTorch, of pictures in -1..1 and of log magnitudes
+TOLERANCE = 5e-4  # largest difference from PyTorch, of pictures in -1..1 and of log magnitudes
 
 
 @dataclass(frozen=True)
