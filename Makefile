@@ -6,11 +6,12 @@
 # make data      clips for a report out of your own videos (DIR=folder; LIST=which parts: a CSV, or
 #                the lists of HDTF, VFHQ, CelebV-HQ): TO=data-out
 # make report    the same beside other coders (DIR=folder of clips), as a page: report-out/index.html
+# make man       manual pages in man/: man -l man/avcc.1
 # make clean     away with everything that was made here
 
 .DEFAULT_GOAL := install
 .DELETE_ON_ERROR:
-.PHONY: install demo test bench data report clean
+.PHONY: install demo test bench data report man clean
 
 OUT ?= demo-out
 PAGE ?= report-out
@@ -79,6 +80,10 @@ report: $(VENV)/.measures
 	@test -n '$(DIR)' || { echo "which folder of clips? make report DIR=talks"; exit 2; }
 	$(BIN)/python -m avcc.evaluation '$(DIR)' --coders '$(CODERS)' --page '$(PAGE)' $(ARGS)
 
+man: $(STAMP)
+	@$(PIP) click-man
+	$(BIN)/click-man avcc --target man
+
 clean:
-	rm -rf $(VENV) build dist demo-out .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist demo-out man .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,4 +1,4 @@
-"""The command line: ``encode``, ``decode``, ``info``, ``doctor``. Heavy imports stand inside."""
+"""The command line: a function a command. Heavy imports stand inside."""
 
 from __future__ import annotations
 
@@ -12,18 +12,29 @@ import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import click
 
 from avcc.errors import AvccError, ModelError
-from avcc.options import longest, outputs, part, raw
+from avcc.files import Decoding, Encoding, Work
+from avcc.options import longest, many, outputs, part, raw
 from avcc.stages import MODES
-from avcc.terminal import Voice, check_source, check_target, read_bytes
+from avcc.terminal import (
+    DEFECT,
+    FAILED,
+    INTERRUPTED,
+    OK,
+    TERMINATED,
+    USAGE,
+    Voice,
+    check_source,
+    check_target,
+    read_bytes,
+    verdict,
+)
 
 DEVICES = ["auto", "cpu", "cuda", "mps"]
-OK, FAILED, USAGE, DEFECT, INTERRUPTED, TERMINATED = 0, 1, 2, 70, 130, 143
 
 EVERYDAY = """\
 avcc encode talk.mp4 -b 2kbps     a talking face becomes talk.avc
@@ -34,6 +45,7 @@ avcc info talk.avc                what is inside, and what it costs
 CODES = """\
 0    all is well
 1    avcc can't do it: the clip, the file, the rate, the models or the disk; one sentence says why
+     (of many inputs: some couldn't be done; a sentence each)
 2    the command line isn't right
 70   a defect of avcc; -v shows where
 130  interrupted (Ctrl-C); 143 terminated
@@ -105,7 +117,7 @@ _verbose = click.option("-v", "--verbose", is_flag=True, expose_value=False, cal
                         help="Show libraries' warnings, and where a defect lies.")  # fmt: skip
 
 
-def _common(command: Callable[..., None]) -> Callable[..., None]:
+def _common(command: Callable[..., int]) -> Callable[..., int]:
     """The options that ``encode`` and ``decode`` share."""
     for option in (
         _verbose,
@@ -116,11 +128,11 @@ def _common(command: Callable[..., None]) -> Callable[..., None]:
         click.option("-o", "--output", metavar="FILE", help="Where to; - is standard output."),
     ):  # fmt: skip
         command = option(command)
-    return click.pass_obj(command)
+    return click.pass_obj(many(command))
 
 
 @cli.command()
-@click.argument("source", metavar="CLIP")
+@click.argument("sources", metavar="CLIP...", nargs=-1, required=True)
 @click.option("-b", "--bitrate", type=_Rate(), default="2kbps", show_default=True,
               help="Ceiling for the whole file: 2kbps, 2k, 2000, 800bps, 0.002M.")  # fmt: skip
 @click.option("--mode", type=click.Choice(MODES), default=MODES[0], show_default=True,
@@ -128,76 +140,68 @@ def _common(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--seed", type=click.IntRange(0, 65535), default=0, help="Of the decoder's noise.")
 @longest
 @_common
-def encode(voice: Voice, source: str, bitrate: float, mode: str, seed: int, max_duration: float,
-           output: str | None, force: bool, device: str) -> None:  # fmt: skip
+def encode(voice: Voice, sources: tuple[str, ...], bitrate: float, mode: str, seed: int,
+           max_duration: float, device: str, force: bool,
+           output: str | None, **options: Any) -> int:  # fmt: skip
     """CLIP (a video of a person talking; - is standard input) becomes a small .avc file.
 
-    Without -o, talk.mp4 becomes talk.avc beside it.
+    Without -o, talk.mp4 becomes talk.avc beside it. Many clips: see --out-dir and --jobs.
     """
-    output = output or ("-" if source == "-" else str(Path(source).with_suffix(".avc")))
-    check_source(source)
-    check_target(output, source, force)
-
-    from avcc.codec import Codec
-    from avcc.media.read import read
-    from avcc.media.safe import temporary
-
-    media = sys.stdin.buffer if source == "-" else source
-    reading = partial(voice.progress, "reading")
-    clip = read(media, max_duration=max_duration, warn=voice.say, progress=reading)
-    data = Codec(device).encode(
-        clip, bitrate, mode=mode, seed=seed, progress=voice.progress, warn=voice.say
-    )
-    if output == "-":
-        voice.clear()
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
-    else:
-        with temporary(output, overwrite=force) as work:
-            work.write_bytes(data)
-    seconds = float(clip.duration)
-    rate = 8 * len(data) / seconds / 1000
-    voice.say(f"{output}: {len(data):,} bytes for {seconds:.2f} s, {rate:.3f} kbps")
+    work = Encoding(bitrate, mode, seed, max_duration, device, force)
+    if _are_many(sources, **options):
+        return _batch(voice, work, sources, output is not None, **options)
+    check_source(sources[0])
+    return _one(voice, work, sources[0], [(output or work.target(sources[0]), None)])
 
 
 @cli.command()
-@click.argument("source", metavar="FILE")
+@click.argument("sources", metavar="FILE...", nargs=-1, required=True)
 @click.option("--steps", type=click.IntRange(1, 1000), help="Of the diffusion; more is slower.")
 @click.option("--seed", type=click.IntRange(0, 65535), help="Other noise than the file's own.")
 @raw
 @part
 @longest
 @_common
-def decode(voice: Voice, source: str, steps: int | None, seed: int | None,
+def decode(voice: Voice, sources: tuple[str, ...], steps: int | None, seed: int | None,
            raw_video: str | None, raw_audio: str | None,
            start: float, duration: float | None, max_duration: float,
-           output: str | None, force: bool, device: str) -> None:  # fmt: skip
+           device: str, force: bool, output: str | None, **options: Any) -> int:  # fmt: skip
     """FILE (.avc; - is standard input) becomes a video with sound.
 
-    Without -o, talk.avc becomes talk.decoded.mp4 beside it.
+    Without -o, talk.avc becomes talk.decoded.mp4 beside it. Many files: see --out-dir and --jobs.
     """
-    usual = "-" if source == "-" else str(Path(source).with_suffix(".decoded.mp4"))
-    wanted = outputs(output, raw_video, raw_audio, usual)
-    check_source(source)
-    for name, _ in wanted:
-        check_target(name, source, force)
+    work = Decoding(steps, seed, start, duration, max_duration, device, force)
+    if _are_many(sources, **options):
+        named = any(name is not None for name in (output, raw_video, raw_audio))
+        return _batch(voice, work, sources, named, **options)
+    check_source(sources[0])
+    wanted = outputs(output, raw_video, raw_audio, work.target(sources[0]))
+    return _one(voice, work, sources[0], wanted)
 
-    from avcc.codec import Codec
-    from avcc.container.limits import BYTES_MOST
-    from avcc.media.write import write
 
-    data = read_bytes(source, BYTES_MOST)
-    clip = Codec(device).decode(
-        data, steps=steps, seed=seed,
-        start=start, duration=duration, max_duration=max_duration,
-        progress=voice.progress, warn=voice.say,
-    )  # fmt: skip
-    title = None if source == "-" else Path(source).stem
-    drawn = partial(voice.progress, "rendering")
-    for name, ending in wanted:
-        target = sys.stdout.buffer if name == "-" else name
-        write(target, clip, ending=ending, title=title, progress=drawn, overwrite=force)
-        voice.say(f"{name}: {float(clip.duration):.2f} s, synthetic picture and sound")
+def _one(voice: Voice, work: Work, source: str, targets: list[tuple[str, str | None]]) -> int:
+    for name, _ in targets:
+        check_target(name, source, work.force)
+    for sentence in work(source, targets, voice.progress, voice.say):
+        voice.say(sentence)
+    return OK
+
+
+def _are_many(sources: tuple[str, ...], **options: Any) -> bool:
+    return len(sources) > 1 or any(value is not None for value in options.values())
+
+
+def _batch(voice: Voice, work: Work, sources: tuple[str, ...], named: bool,
+           out_dir: str | None, jobs: int | None, ray: str | None) -> int:  # fmt: skip
+    if named:
+        raise click.UsageError("an output can be named for one input alone; many have --out-dir")
+    from avcc import batch, cluster, pool
+
+    if ray:
+        runner = partial(cluster.outcomes, address=ray, count=jobs or 1)
+    else:
+        runner = partial(pool.outcomes, count=jobs or 1, verbose=voice.verbose)
+    return batch.run(sources, work, out_dir, voice, runner)
 
 
 @cli.command()
@@ -245,6 +249,20 @@ def doctor(device: str) -> None:
         raise AvccError(f"{len(ill)} of {len(found)} checks failed: {', '.join(ill)}")
 
 
+@cli.command()
+@click.argument("folder", metavar="FOLDER")
+@click.option("-f", "--force", is_flag=True, help="Overwrite what is there.")
+@_verbose
+def export(folder: str, force: bool) -> None:
+    """Renderer and vocoder as ONNX files, each compared with PyTorch (docs/onnx.md)."""
+    from pathlib import Path
+
+    from avcc.export import export as exported
+
+    for one in exported(Path(folder), force):
+        click.echo(str(one))
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and give the exit code."""
     voice = Voice()
@@ -268,13 +286,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return USAGE
     except click.ClickException as error:
         return fail(USAGE, error.format_message())
-    except AvccError as error:
-        return fail(FAILED, str(error))
     except (click.Abort, KeyboardInterrupt):
         return fail(INTERRUPTED, "interrupted")
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        return fail(FAILED, f"{where}{(error.strerror or str(error)).lower()}")
     except Exception as error:
-        hint = "" if voice.verbose else "; -v shows where"
-        return fail(DEFECT, f"unexpected {type(error).__name__}: {error}{hint}")
+        code, sentence = verdict(error)
+        hint = "; -v shows where" if code == DEFECT and not voice.verbose else ""
+        return fail(code, sentence + hint)

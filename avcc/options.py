@@ -60,6 +60,20 @@ def part(command: Any) -> Any:
     return command
 
 
+def many(command: Any) -> Any:
+    """The options of ``encode`` and ``decode`` that are for many inputs."""
+    for option in (
+        click.option("--ray", metavar="ADDRESS",
+                     help="Of many inputs, on this Ray cluster: auto, HOST:PORT, ray://HOST:PORT."),
+        click.option("--jobs", type=click.IntRange(1, 1024), metavar="N",
+                     help="Of many inputs, so many at a time; each takes its memory. [default: 1]"),
+        click.option("--out-dir", metavar="FOLDER",
+                     help="Outputs go there; what is there already is skipped."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
 def raw(command: Any) -> Any:
     """The options ``--raw-video`` and ``--raw-audio`` of ``decode``."""
     for name, what in (("--raw-audio", "sound as WAV"), ("--raw-video", "pictures as Y4M")):

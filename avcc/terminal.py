@@ -11,6 +11,18 @@ import click
 
 from avcc.errors import AvccError
 
+OK, FAILED, USAGE, DEFECT, INTERRUPTED, TERMINATED = 0, 1, 2, 70, 130, 143  # exit codes
+
+
+def verdict(error: Exception) -> tuple[int, str]:
+    """The exit code that an error means, and its sentence."""
+    if isinstance(error, AvccError):
+        return FAILED, str(error)
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return FAILED, f"{where}{(error.strerror or str(error)).lower()}"
+    return DEFECT, f"unexpected {type(error).__name__}: {error}"
+
 
 class Voice:
     """What a person is told on stderr: sentences, and one line of progress."""

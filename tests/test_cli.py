@@ -132,7 +132,7 @@ def test_help_begins_with_the_everyday_lines(capsys: pytest.CaptureFixture[str])
         assert f"\n  {code} " in text
 
 
-@pytest.mark.parametrize("command", ["encode", "decode", "info", "doctor"])
+@pytest.mark.parametrize("command", ["encode", "decode", "info", "doctor", "export"])
 def test_each_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([command, "--help"]) == cli.OK
     assert capsys.readouterr().out.startswith(f"Usage: avcc {command}")

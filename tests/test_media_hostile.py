@@ -13,11 +13,13 @@ import numpy as np
 import pytest
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
+from av.video.frame import VideoFrame
 
 from avcc.cli import FAILED, main
 from avcc.errors import MediaError
 from avcc.media.clock import EARLY
 from avcc.media.read import read
+from avcc.media.video import THREADS, open_media, video_stream
 from tests.clips import Recipe, clicks, first_click, make, number_in, picture, still
 from tests.fuzz import little_memory
 
@@ -145,6 +147,27 @@ def test_a_picture_of_8k(tmp_path: Path) -> None:
     clip = read(path)
     assert clip.crop is not None and (clip.crop.width, clip.crop.height) == size
     assert [number_in(frame, clip.crop) for frame in clip.frames] == [5]
+
+
+def test_a_film_of_8k_in_bounded_memory(tmp_path: Path) -> None:
+    """The largest picture that is read, in H.264, whose decoder keeps pictures in each thread."""
+    size = (8192, 4320)
+    luma = picture(5, 0.0, (1024, 540), (still,)).repeat(8, 0).repeat(8, 1)[..., 1]
+    chroma = np.full((size[1] // 2, size[0]), 128, np.uint8)
+    shown = VideoFrame.from_ndarray(np.concatenate([luma, chroma]), format="yuv420p")
+    path = tmp_path / "c.mp4"
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("libx264", rate=25, options={"preset": "ultrafast", "threads": "1"})
+        stream.width, stream.height = size
+        for number in range(4):
+            shown.pts = number
+            out.mux(stream.encode(shown))
+        out.mux(stream.encode(None))
+    with little_memory():
+        clip = read(path)
+        assert sum(1 for _ in clip.frames) == clip.count == 4
+    with open_media(path, "c") as container:
+        assert video_stream(container, "c").codec_context.thread_count <= THREADS
 
 
 def test_sound_long_before_the_pictures(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from av.video.stream import VideoStream
 from avcc.errors import MediaError
 
 MAX_PIXELS = 8192 * 4320  # of a source picture: 8K passes, a larger one is refused
+THREADS = 4  # of the decoder at most: each holds pictures, of 8K 0.1 GB
 NOMINAL = 25.0  # frames a second, where neither file nor codec knows
 
 
@@ -59,6 +61,7 @@ def video_stream(container: InputContainer, name: str) -> VideoStream:
         raise MediaError(f"the video codec of {name} isn't supported") from None
     _check_size(width, height, name)
     best.thread_type = "AUTO"
+    context.thread_count = min(THREADS, os.cpu_count() or 1)
     return best
 
 

@@ -117,9 +117,23 @@ class Renderer(nn.Module):
         pixel by pixel, in shares that a softmax over the keys gives, ``prior`` (keys, B) added.
         """
         with torch.autocast(mesh.device.type, enabled=False):
+            splines = [mesh_flow(mesh.float(), key.mesh.float()) for key in keys]
+        return self.along(splines, keys, mesh, motion, prior)
+
+    def along(
+        self,
+        splines: Sequence[Tensor],
+        keys: Sequence[KeyFeatures],
+        mesh: Tensor,
+        motion: Tensor,
+        prior: Tensor | None = None,
+    ) -> Tensor:
+        """The same along flows (B, 64, 64, 2) that are known: no system of equations is solved."""
+        with torch.autocast(mesh.device.type, enabled=False):
             maps = part_maps(mesh.float())
         code = self.code(motion / 4)
-        views = [self._view(key, mesh, maps, code) for key in keys]
+        pairs = zip(keys, splines, strict=True)
+        views = [self._view(key, spline, mesh, maps, code) for key, spline in pairs]
         scores = torch.stack([v.score for v in views])
         if prior is not None:
             scores = scores + prior[:, :, None, None, None]
@@ -144,10 +158,11 @@ class Renderer(nn.Module):
             shown = [_sized(p[0], 256) * x for p, x in zip(parts, shown, strict=True)]
         return sum(shown) + F.pixel_shuffle(self.exit(F.silu(y)), 2).float()
 
-    def _view(self, key: KeyFeatures, mesh: Tensor, maps: Tensor, code: Tensor) -> _View:
+    def _view(
+        self, key: KeyFeatures, spline: Tensor, mesh: Tensor, maps: Tensor, code: Tensor
+    ) -> _View:
         """How one key frame sees the pictures to be drawn."""
         with torch.autocast(mesh.device.type, enabled=False):
-            spline = mesh_flow(mesh.float(), key.mesh.float())
             away = (mesh - key.mesh).float().norm(dim=-1).mean(1)[:, None, None, None]
         look = [
             warp(key.middle, spline),
