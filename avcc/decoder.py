@@ -51,6 +51,7 @@ class Decoder:
                 identity.shown_picture(one.picture, one.side),
                 self.shape.mesh(shape_vector(one)),
                 one.frame,
+                len(one.picture),
             )
             for one in symbols.identities
         ]

@@ -49,14 +49,14 @@ class Exported:
 
 
 class _Key(nn.Module):
-    """Once a key frame: (1, 3, 256, 256) in -1..1 -> what drawing wants of it."""
+    """Once a key frame: (1, 3, 256, 256) in -1..1 and its bytes (1,) -> what drawing wants."""
 
     def __init__(self, renderer: Renderer) -> None:
         super().__init__()
         self.renderer = renderer
 
-    def forward(self, decoded: Tensor) -> tuple[Tensor, ...]:
-        key = self.renderer.key(decoded, decoded)  # its mesh is passed on only
+    def forward(self, decoded: Tensor, size: Tensor) -> tuple[Tensor, ...]:
+        key = self.renderer.key(decoded, decoded, size)  # its mesh is passed on only
         return key.picture, key.large, key.middle, key.small
 
 
@@ -145,7 +145,7 @@ def _graphs() -> Iterator[_Graph]:
     renderer = loaded(Renderer(), weights.tensors(model, "renderer"), "renderer.", "cpu")
     vocoder = loaded(Vocoder(), weights.tensors(model, "vocoder"), "vocoder.", "cpu")
     made = ("picture", "large", "middle", "small")
-    yield _Graph("renderer-key", _Key(renderer), lambda _: {"decoded": _picture()}, made, {})
+    yield _Graph("renderer-key", _Key(renderer), _coded, made, {})
     moving = {"mesh": 0, "motion": 0, "spline": 0}
     yield _Graph("renderer-draw", _DrawOne(renderer), partial(_drawing, renderer, 1),
                  ("drawn",), moving)  # fmt: skip
@@ -181,11 +181,15 @@ def _difference(graph: _Graph, session: Any, count: int) -> float:
     return max(float(np.abs(a.numpy() - b).max()) for a, b in pairs)
 
 
-def _picture(seed: int = 0) -> Tensor:
+def _picture(seed: int) -> Tensor:
     """float32 (1, 3, 256, 256): soft waves, as a key frame that was decoded."""
     phase = torch.arange(3)[:, None, None] + seed
     place = torch.linspace(0, 9, SIDE)
     return (0.8 * torch.sin(place[:, None] + phase) * torch.cos(2 * place + phase))[None]
+
+
+def _coded(seed: int) -> dict[str, Tensor]:
+    return {"decoded": _picture(seed), "size": torch.tensor([300.0 + 400 * seed])}
 
 
 @torch.inference_mode()
@@ -202,7 +206,8 @@ def _drawing(renderer: Renderer, keys: int, count: int) -> dict[str, Tensor]:
         out[f"spline{end}"] = grid(64) + 0.02 * torch.randn(count, 64, 64, 2, generator=make)
     for number, end in enumerate(ends):
         out[f"key_mesh{end}"] = still + 0.01 * number
-        key = renderer.key(_picture(number), still)
+        coded = _coded(number)
+        key = renderer.key(coded["decoded"], still, coded["size"])
         for name in ("picture", "large", "middle", "small"):
             out[f"{name}{end}"] = getattr(key, name)
     return out

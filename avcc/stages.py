@@ -151,12 +151,14 @@ class KeyFrame:
     """A frame that is sent as a picture, or may be.
 
     ``picture``: uint8 (256, 256, 3), decoded at the decoder. ``mesh``: float32 (478, 2), its
-    face-mesh points in units of the side. ``frame``: where in the clip it stands.
+    face-mesh points in units of the side. ``frame``: where in the clip it stands. ``size``: bytes
+    that it was sent in (0: not yet).
     """
 
     picture: np.ndarray
     mesh: np.ndarray
     frame: int = 0
+    size: int = 0
 
 
 @dataclass(frozen=True)

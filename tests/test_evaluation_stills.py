@@ -18,7 +18,7 @@ FOLDER = Path(__file__).parent.parent.parent / "shared" / "data" / "perceptual"
 class _Difference:
     """A judge that needs no networks."""
 
-    def distances(self, source: np.ndarray, shown: np.ndarray) -> list[float]:
+    def distances(self, source: np.ndarray, shown: np.ndarray, size: int) -> list[float]:
         return [float(np.abs(source.astype(int) - shown).mean())] * 4
 
 

@@ -13,13 +13,13 @@ from avcc.mesh import EYES, INNER_LIPS, OVAL
 from avcc.render import draw
 from avcc.render.draw import Rendering
 from avcc.render.face import Renderer
-from avcc.render.restore import Restorer
 from avcc.render.speak import MARGIN, MEND, WINDOW, Speaker
 from avcc.render.voice import Vocoder, inverse_stft
 from avcc.render.warp import grid, mesh_flow, part_maps, resize_flow, warp
 from avcc.stages import BANDS, MOTION, SAMPLES_PER_FRAME, KeyFrame
 
 torch.set_num_threads(1)
+SIZES = torch.tensor([400, 700])  # bytes of two key frames
 
 
 def _meshes(*meshes: np.ndarray) -> Tensor:
@@ -124,7 +124,7 @@ def _renderer(seed: int = 0, trained: bool = True) -> Renderer:
 def test_untrained_renderer_is_the_warp() -> None:
     net, picture = _renderer(trained=False), _pictures(0)
     mesh = _meshes(faces.mesh())
-    key = net.key(picture, mesh)
+    key = net.key(picture, mesh, SIZES[:1])
     assert (key.picture == picture).all()
     assert key.large.shape == (1, 32, 128, 128) and key.small.shape == (1, 128, 32, 32)
     targets = _meshes(faces.mesh(), faces.mesh(0.1) + np.float32(0.02))
@@ -135,28 +135,27 @@ def test_untrained_renderer_is_the_warp() -> None:
     torch.testing.assert_close(out[0], picture[0], atol=1e-2, rtol=0)
 
 
-def test_untrained_restorer_changes_nothing_and_can_learn() -> None:
-    torch.manual_seed(1)
-    net, picture = Restorer(), _pictures(0, 1)
-    assert (net(picture) == picture).all()
-    net(picture).square().mean().backward()
-    assert net.exit.weight.grad is not None and net.exit.weight.grad.abs().max() > 0
-    with torch.no_grad():
-        for parameter in net.parameters():
-            parameter.add_(0.02 * torch.randn_like(parameter))
-        both, one = net(picture), net(picture[1:])
-    assert both.dtype == torch.float32 and (both - picture).abs().mean() > 0.01
-    torch.testing.assert_close(both[1:], one, atol=1e-4, rtol=0)
+@torch.inference_mode()
+def test_large_key_frames_are_restored_less() -> None:
+    net, picture, mesh = _renderer(), _pictures(0), _meshes(faces.mesh())
+    sizes = (300, 1000, 2100, 5000)
+    keys = [net.key(picture, mesh, torch.tensor([size])) for size in sizes]
+    added = [(key.picture - picture) for key in keys]
+    share = [float((a / added[0]).median()) for a in added]
+    assert share == sorted(share, reverse=True) and share[-1] < 0.1
+    assert share[2] == pytest.approx(0.5, abs=0.01) and share[1] > 0.85
+    for key in keys[1:]:  # what is drawn from besides the picture doesn't depend on it
+        assert (key.large == keys[0].large).all()
 
 
 @torch.inference_mode()
 def test_renderer_keeps_its_batch_apart() -> None:
     net, meshes = _renderer(), _meshes(faces.mesh(seed=1), faces.mesh(seed=2))
-    keys = net.key(_pictures(0, 1), meshes)
+    keys = net.key(_pictures(0, 1), meshes, SIZES)
     code = torch.randn(4, MOTION, generator=torch.Generator().manual_seed(0))
     targets = (meshes + 0.02).repeat_interleave(2, 0)
     both = net([keys.repeat(2)], targets, code)
-    second = net.key(_pictures(1), meshes[1:])
+    second = net.key(_pictures(1), meshes[1:], SIZES[1:])
     torch.testing.assert_close(second.picture, keys.picture[1:], atol=1e-4, rtol=1e-4)
     alone = net([second.expand(2)], targets[2:], code[2:])
     torch.testing.assert_close(both[2:], alone, atol=1e-4, rtol=1e-4)

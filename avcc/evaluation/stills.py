@@ -92,12 +92,13 @@ class Judge:
         self.renderer = loaded(Renderer(), tensors, "renderer.", "cpu")
 
     @torch.inference_mode()
-    def distances(self, source: np.ndarray, shown: np.ndarray) -> list[float]:
-        """LPIPS, restored LPIPS, second distance, restored second distance."""
+    def distances(self, source: np.ndarray, shown: np.ndarray, size: int) -> list[float]:
+        """Of a picture that took ``size`` bytes: LPIPS, restored LPIPS, second distance, restored
+        second distance."""
         true, picture = (perceptual.signed(x[None]) for x in (source, shown))
         nowhere = torch.zeros(1, 478, 2)
-        restored = self.renderer.key(_last(picture), nowhere).picture.clamp(-1, 1)
-        return [float(net(x, true)) for net in self.nets for x in (picture, restored)]
+        restored = self.renderer.key(_last(picture), nowhere, torch.tensor([size])).picture
+        return [float(net(x, true)) for net in self.nets for x in (picture, restored.clamp(-1, 1))]
 
 
 def _last(x: Tensor) -> Tensor:
@@ -109,7 +110,7 @@ def curve(how: Still, picture: np.ndarray, sizes: np.ndarray, judge: Judge) -> n
     points: list[list[float]] = []
     for quality in how.qualities:
         size, shown = coded(how, picture, quality)
-        points.append([size, *judge.distances(picture, shown)])
+        points.append([size, *judge.distances(picture, shown, size)])
         if size > MOST * sizes[-1]:
             break
     size, *values = np.array(sorted(points)).T

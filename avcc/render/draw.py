@@ -79,4 +79,5 @@ class Rendering:
             picture = picture.permute(2, 0, 1)[None].float() / 127.5 - 1
             picture = picture.contiguous(memory_format=torch.channels_last)
             mesh = torch.from_numpy(key.mesh).to(self._device)[None]
-            return self._renderer.key(picture, mesh)
+            size = torch.tensor([key.size], device=self._device)
+            return self._renderer.key(picture, mesh, size)

@@ -16,10 +16,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from avcc.render.blocks import Residual, double
-from avcc.render.restore import Restorer
 from avcc.render.warp import grid, mesh_flow, part_maps, warp
 from avcc.stages import MOTION
 
+# What restoration adds to a key frame of so many bytes is halved, and how steeply that goes: it
+# mends a small one and takes detail from a large one (docs/training.md, round 5).
+HALVED, STEEP = 2100.0, 3.2
 NEAR = 100.0  # how much a key frame whose mesh is nearer counts, by the side
 
 
@@ -63,7 +65,6 @@ class Renderer(nn.Module):
 
     def __init__(self, code: int = 64) -> None:
         super().__init__()
-        self.restorer = Restorer()
         self.entry = nn.Conv2d(12, 32, 3, padding=1)
         self.large = nn.Sequential(Residual(32), Residual(32))
         self.to_middle = nn.Conv2d(32, 64, 4, 2, 1)
@@ -93,15 +94,15 @@ class Renderer(nn.Module):
             for parameter in last.parameters():
                 nn.init.zeros_(parameter)
 
-    def key(self, picture: Tensor, mesh: Tensor) -> KeyFeatures:
-        """Decoded key frame (B, 3, 256, 256) in -1..1 and its mesh (B, 478, 2)."""
-        picture = self.restorer(picture)
+    def key(self, picture: Tensor, mesh: Tensor, size: Tensor) -> KeyFeatures:
+        """Decoded key frame (B, 3, 256, 256) in -1..1, its mesh (B, 478, 2), its bytes (B,)."""
         large = self.large(self.entry(F.pixel_unshuffle(picture, 2)))
         middle = self.middle(self.to_middle(large))
         small = self.small(self.to_small(middle))
         x = double(self.restore_small(small)) + middle
         x = double(self.restore_middle(x)) + large
-        restored = picture + F.pixel_shuffle(self.restore_large(x), 2)
+        added = F.pixel_shuffle(self.restore_large(x), 2)
+        restored = picture + restored_share(size)[:, None, None, None] * added.float()
         return KeyFeatures(restored, mesh, large, middle, small)
 
     def forward(
@@ -177,6 +178,11 @@ class Renderer(nn.Module):
         score = change[:, 3:] - NEAR * self.near * away
         flow = spline + fine.permute(0, 2, 3, 1) * 0.2
         return _View(x, flow, torch.sigmoid(change[:, 2:3] + 3), score)
+
+
+def restored_share(size: Tensor) -> Tensor:
+    """How much restoration counts in key frames of ``size`` bytes (B,): nearly 1 at 500."""
+    return 1 / (1 + (size.float() / HALVED) ** STEEP)
 
 
 def _sized(mask: Tensor, size: int) -> Tensor:

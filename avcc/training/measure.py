@@ -118,7 +118,7 @@ def picture_errors(
             coded = fitting_picture(key.picture, size)
             if coded is None:
                 continue
-            keys = [KeyFrame(shown_picture(*coded), mesh)]
+            keys = [KeyFrame(shown_picture(*coded), mesh, size=len(coded[0]))]
             drawn = Rendering(renderer, keys, code, partial(bank.meshes, key=mesh), "cpu")
             pair = distances(lpips, held.frames[at], np.stack(list(drawn)))
             rows += [(int(i), number, float(d), float(x)) for d, x in zip(away, pair, strict=True)]

@@ -61,6 +61,7 @@ class Pairs:
         others = self.bank.meshes(code[at[1:]], mesh_key)
         return {
             "key": np.array(keys),
+            "size": np.array([self.rows[key]["bytes"] for key in keys]),
             "key_mesh": np.concatenate([mesh_key[None], others]),
             "true_key": first + np.array(at),
             "frames": first + np.asarray(frames),
@@ -95,15 +96,18 @@ class Stills:
     def __init__(self, cache: Path, tier: str) -> None:
         known = {row["start"] for row in source(cache, "stills", tier).index}
         rows = json.loads((cache / "keys_stills" / "index.json").read_text())
-        self.rows = [(i, row["frame"]) for i, row in enumerate(rows) if row["frame"] in known]
+        self.rows = [
+            (i, row["frame"], row["bytes"]) for i, row in enumerate(rows) if row["frame"] in known
+        ]
 
     def batch(self, rng: np.random.Generator, count: int) -> dict[str, np.ndarray]:
         """Numbers of random key frames and of the pictures that they show; none if there are no
         stills."""
         count = min(count, len(self.rows))
         chosen = np.array([self.rows[i] for i in rng.integers(len(self.rows), size=count)], int)
-        key, true = chosen.reshape(-1, 2).T
-        return {"key": key, "true_key": true, "flip": rng.integers(2, size=count).astype(bool)}
+        key, true, size = chosen.reshape(-1, 3).T
+        flip = rng.integers(2, size=count).astype(bool)
+        return {"key": key, "true_key": true, "size": size, "flip": flip}
 
 
 class Pictures:

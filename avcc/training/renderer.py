@@ -76,7 +76,7 @@ class RendererStage(Stage):
         renderer = nets["renderer"]
         assert isinstance(renderer, Renderer)
         with self.autocast():
-            key = renderer.key(x["key"], x["key_mesh"])
+            key = renderer.key(x["key"], x["key_mesh"], x["size"])
             some, times = len(x["key"]) // clips, len(x["frames"]) // clips
             each = [key.every(some, i).repeat(times) for i in range(some)]
             out = renderer(each, x["mesh"], x["code"])
@@ -131,7 +131,7 @@ class RendererStage(Stage):
             assert isinstance(renderer, Renderer)
             with self.autocast():
                 nowhere = still["key"].new_zeros(len(still["key"]), 478, 2)
-                also = renderer.key(still["key"], nowhere).picture.float()
+                also = renderer.key(still["key"], nowhere, still["size"]).picture.float()
             restored = torch.cat([restored, also])
             true = torch.cat([true, still["true_key"]])
         with self.autocast():
