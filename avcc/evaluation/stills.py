@@ -1,7 +1,7 @@
 """``python -m avcc.evaluation.stills``: what codes a key frame best, at equal bytes.
 
-The middle picture of each clip, coded by each coder at many sizes, as decoded and as the renderer's
-restorer makes it; distances at the sizes asked for are read off along a straight line between the
+The middle picture of each clip, coded by each coder at many sizes, as decoded and as the renderer
+restores it; distances at the sizes asked for are read off along a straight line between the
 two nearest sizes (of logarithms of bytes). Bytes are those of the bare picture.
 """
 
