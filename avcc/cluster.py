@@ -27,13 +27,14 @@ def outcomes(
     """What becomes of the jobs, in the order in which they end; ``count`` actors at a time.
 
     ``address``: of a cluster that is there, as ``ray.init`` takes it (``auto``, ``HOST:PORT``,
-    ``ray://HOST:PORT``). Each actor has a core, so their number is what the cluster has room for.
-    Raises ``AvccError`` where Ray isn't installed or nobody answers.
+    ``ray://HOST:PORT``). Each actor has a core, and a GPU where the work wants CUDA, so their
+    number is what the cluster has room for. Raises ``AvccError`` where Ray isn't installed or
+    nobody answers.
     """
     if not jobs:
         return
     ray = _connected(address)
-    actor = ray.remote(num_cpus=1, max_restarts=0)(Actor)
+    actor = ray.remote(**resources(work.device), max_restarts=0)(Actor)
     waiting = deque(jobs)
     idle = [actor.remote(work) for _ in range(min(count, len(jobs)))]
     busy: dict[Any, tuple[Any, Job]] = {}
@@ -60,6 +61,12 @@ def outcomes(
         for worker in [*idle, *(worker for worker, _ in busy.values())]:
             ray.kill(worker)
         ray.shutdown()
+
+
+def resources(device: str) -> dict[str, int]:
+    """What an actor asks the cluster for. Ray hides the GPUs from one that asks for none, so
+    ``auto`` means the CPU there."""
+    return {"num_cpus": 1, "num_gpus": int(device == "cuda")}
 
 
 class Actor:

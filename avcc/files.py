@@ -27,6 +27,10 @@ class Work(Protocol):
     def force(self) -> bool:
         """Whether what is there is overwritten."""
 
+    @property
+    def device(self) -> str:
+        """Where the networks run, as ``--device`` says."""
+
     def target(self, source: str, folder: str | None = None) -> str:
         """The usual name of the output: beside the source, or in a folder."""
 

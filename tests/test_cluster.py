@@ -71,6 +71,11 @@ def test_the_command_line(
     assert lines[-1] == "avcc: 2 failed"
 
 
+def test_gpus_are_asked_for_where_they_are_wanted() -> None:
+    assert cluster.resources("cuda") == {"num_cpus": 1, "num_gpus": 1}
+    assert cluster.resources("cpu") == cluster.resources("auto") == {"num_cpus": 1, "num_gpus": 0}
+
+
 def test_no_cluster_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("ray")
     with socket.socket() as free:

@@ -27,6 +27,7 @@ class Copy:
     ``broken``, ``defect``, ``odd``."""
 
     force: bool = False
+    device: str = "cpu"
     stages: ClassVar[tuple[str, ...]] = ("first", "second")
 
     def target(self, source: str, folder: str | None = None) -> str:
