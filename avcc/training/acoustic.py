@@ -205,3 +205,12 @@ class Speech:
         self.nets = nn.ModuleDict(parts).to(device).eval().requires_grad_(False)
         self.residuals = Residuals().to(device).eval()
         self.residuals.books.copy_(trained["books"].float())
+
+    @torch.no_grad()
+    def decoded(self, mel: Tensor, token: Tensor, layers: Tensor) -> Tensor:
+        """True mel (B, 2 T, 80), tokens (B, T), layers (B,) -> the mel (B, 2 T, 80) that the
+        decoder's estimator makes of their symbols."""
+        heard = token != SILENT
+        voice = voice_values(voice_levels(self.nets["voice"](mel, heard).float()))
+        acoustic, _ = self.residuals(self.nets["encoder"](mel).float(), layers, heard)
+        return self.nets["estimator"](token, acoustic, voice).float()

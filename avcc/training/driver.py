@@ -16,7 +16,6 @@ from avcc.evaluation.picture import correlation, mouth_openings
 from avcc.layers import halve
 from avcc.mesh import LIPS, face_size
 from avcc.stages import BANDS, SILENT
-from avcc.training.acoustic import voice_levels, voice_values
 from avcc.training.avdiff import Speech, Talk, talks
 from avcc.training.export import grown
 from avcc.training.loop import Options, Stage
@@ -93,15 +92,9 @@ class DriverStage(Stage):
         mesh, wave, tokens = talk.mesh, talk.wave, talk.tokens
         assert mesh is not None and wave is not None and tokens is not None
         mel = self.mel(torch.from_numpy(wave)[None].to(self.o.device))
-        silent, heard = tokens == SILENT, torch.from_numpy(tokens != SILENT)[None].to(mel.device)
-        voice = voice_values(voice_levels(self.speech.nets["voice"](mel, heard).float()))
-        latent = self.speech.nets["encoder"](mel).float()
-        mels = [mel]
-        for layers in LAYERS:
-            depth = torch.tensor([layers], device=mel.device)
-            acoustic, _ = self.speech.residuals(latent, depth, heard)
-            token = torch.from_numpy(tokens)[None].to(mel.device)
-            mels.append(self.speech.nets["estimator"](token, acoustic, voice).float())
+        silent, token = tokens == SILENT, torch.from_numpy(tokens)[None].to(mel.device)
+        depths = torch.tensor(LAYERS, device=mel.device).split(1)
+        mels = [mel, *(self.speech.decoded(mel, token, layers) for layers in depths)]
         stack = halve(torch.cat(mels)).cpu().numpy()
         stack[:, silent] = SILENCE
         seen = np.flatnonzero(~np.isnan(mesh[:, 0, 0]))

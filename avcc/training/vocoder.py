@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from avcc.analysis.acoustic import AcousticEncoder, VoiceEncoder
 from avcc.analysis.mel import LogMel
-from avcc.diffusion.estimate import Estimator
 from avcc.render.voice import Vocoder
-from avcc.stages import SILENT
 from avcc.training import discriminators as judge
-from avcc.training.acoustic import depths, voice_levels, voice_values
-from avcc.training.export import grown, restore
+from avcc.training.acoustic import Speech, depths
+from avcc.training.export import grown
 from avcc.training.loop import Options, Stage
 from avcc.training.tokens import heard
 
@@ -42,26 +38,14 @@ class Decoded:
     def __init__(self, options: Options) -> None:
         self.train = heard(options, "train")
         self.held = heard(options, "val")
-        trained = load_file(options.work / "acoustic.safetensors")
-        self.encoder, self.voice, self.estimator = AcousticEncoder(), VoiceEncoder(), Estimator()
-        for name in ("encoder", "voice", "estimator"):
-            net = getattr(self, name).eval().requires_grad_(False).to(options.device)
-            restore(net, trained, name)
-        self.books = trained["books"].float().to(options.device)
+        self.speech = Speech(options.work, options.device)
         self.mel = LogMel().to(options.device)
 
     @torch.no_grad()
     def mels(self, wave: Tensor, token: Tensor, layers: Tensor) -> tuple[Tensor, Tensor]:
         """Waveforms (B, 640 T), tokens (B, T), layers (B,) -> true and decoded mel (B, 2 T, 80)."""
-        mel, heard = self.mel(wave), token != SILENT
-        left = self.encoder(mel)
-        acoustic = torch.zeros_like(left)
-        for i, book in enumerate(self.books):
-            near = (left @ book.T - 0.5 * book.square().sum(1)).argmax(-1)
-            acoustic = acoustic + book[near] * ((layers > i)[:, None] & heard)[..., None]
-            left = left - book[near]
-        voice = voice_values(voice_levels(self.voice(mel, heard)))
-        return mel, self.estimator(token, acoustic, voice)
+        mel = self.mel(wave)
+        return mel, self.speech.decoded(mel, token, layers)
 
 
 class VocoderStage(Stage):
