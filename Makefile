@@ -50,11 +50,12 @@ $(STAMP): pyproject.toml
 demo: install
 	$(BIN)/python -m avcc.evaluation.demo $(if $(CLIP),--clip '$(CLIP)') --out '$(OUT)'
 
+# By python -m: what a system's Python has already is not installed again, and has no script here.
 test: install
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/pytest
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m mypy
+	$(BIN)/python -m pytest
 
 # Opus with NoLACE (docs/evaluation.md) is a peer only where Node is there already.
 OPUS_ML := @wasm-audio-decoders/opus-ml@0.0.3
