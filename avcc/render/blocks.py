@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -21,7 +22,7 @@ class Residual(nn.Module):
         y = self.a(F.silu(x))
         if self.film is not None and code is not None:
             gain, shift = self.film(code)[:, :, None, None].chunk(2, 1)
-            y = y * (1 + gain) + shift
+            y = torch.addcmul(shift, y, 1 + gain)
         return x + self.b(F.silu(y))
 
 

@@ -135,29 +135,35 @@ class Renderer(nn.Module):
         code = self.code(motion / 4)
         pairs = zip(keys, splines, strict=True)
         views = [self._view(key, spline, mesh, maps, code) for key, spline in pairs]
+        shares = self._shares(views, prior)
+        y = self.join(_blend(shares, [v.seen for v in views]))
+        opens = [share * v.open for share, v in zip(shares, views, strict=True)]
+        flows = [v.flow for v in views]
+
+        def warped(features: Sequence[Tensor]) -> Tensor:
+            """What the key frames show of a size, where they show what is here."""
+            size = features[0].shape[-1]
+            seen = [warp(x, flow) for x, flow in zip(features, flows, strict=True)]
+            return _blend([_sized(x, size) for x in opens], seen)
+
+        y = y + warped([key.small for key in keys])
+        y = self.deeper(self.deep(F.silu(y)), code)
+        y = double(self.up_middle(y)) + warped([key.middle for key in keys])
+        y = self.at_middle(y, code)
+        y = double(self.up_large(y)) + warped([key.large for key in keys])
+        y = self.at_large(y, code)
+        shown = [warp(key.picture, flow) for key, flow in zip(keys, flows, strict=True)]
+        if len(keys) > 1:
+            shown = [_blend([_sized(x, 256) for x in shares], shown)]
+        return shown[0] + F.pixel_shuffle(self.exit(F.silu(y)), 2).float()
+
+    @staticmethod
+    def _shares(views: Sequence[_View], prior: Tensor | None) -> Tensor:
+        """Of each key frame, (keys, B, 1, 32, 32)."""
         scores = torch.stack([v.score for v in views])
         if prior is not None:
             scores = scores + prior[:, :, None, None, None]
-        shares = scores.softmax(0)
-        parts = [
-            (share, share * v.open, v, key)
-            for share, v, key in zip(shares, views, keys, strict=True)
-        ]
-        y = self.join(sum(share * v.seen for share, _, v, _ in parts))
-        y = y + sum(open_ * warp(key.small, v.flow) for _, open_, v, key in parts)
-        y = self.deeper(self.deep(F.silu(y)), code)
-        y = double(self.up_middle(y)) + sum(
-            _sized(open_, 64) * warp(key.middle, v.flow) for _, open_, v, key in parts
-        )
-        y = self.at_middle(y, code)
-        y = double(self.up_large(y)) + sum(
-            _sized(open_, 128) * warp(key.large, v.flow) for _, open_, v, key in parts
-        )
-        y = self.at_large(y, code)
-        shown = [warp(key.picture, v.flow) for *_, v, key in parts]
-        if len(keys) > 1:
-            shown = [_sized(p[0], 256) * x for p, x in zip(parts, shown, strict=True)]
-        return sum(shown) + F.pixel_shuffle(self.exit(F.silu(y)), 2).float()
+        return scores.softmax(0)
 
     def _view(
         self, key: KeyFeatures, spline: Tensor, mesh: Tensor, maps: Tensor, code: Tensor
@@ -185,5 +191,15 @@ def restored_share(size: Tensor) -> Tensor:
     return 1 / (1 + (size.float() / HALVED) ** STEEP)
 
 
+def _blend(shares: Sequence[Tensor] | Tensor, parts: Sequence[Tensor]) -> Tensor:
+    """The sum of the parts, each multiplied by its share."""
+    total = shares[0] * parts[0]
+    for share, part in zip(shares[1:], parts[1:], strict=True):
+        total = torch.addcmul(total, share, part)
+    return total
+
+
 def _sized(mask: Tensor, size: int) -> Tensor:
+    if mask.shape[-1] == size:
+        return mask
     return F.interpolate(mask, (size, size), mode="bilinear", align_corners=False)
