@@ -155,7 +155,8 @@ class Renderer(nn.Module):
         shown = [warp(key.picture, flow) for key, flow in zip(keys, flows, strict=True)]
         if len(keys) > 1:
             shown = [_blend([_sized(x, 256) for x in shares], shown)]
-        return shown[0] + F.pixel_shuffle(self.exit(F.silu(y)), 2).float()
+        # contiguous: channels that lie last are shuffled twice as slowly
+        return shown[0] + F.pixel_shuffle(self.exit(F.silu(y)).contiguous(), 2).float()
 
     @staticmethod
     def _shares(views: Sequence[_View], prior: Tensor | None) -> Tensor:
