@@ -212,7 +212,8 @@ class Codec:
             features, symbols, steps or DEFAULT_STEPS, noise, told, part.windows
         )
         frames = nets.drawn(features, latents, (part.first, part.last))
-        audio = nets.spoken(features, part.samples(symbols.head.samples), latents, part.first)
+        samples = part.samples(symbols.head.samples)
+        audio = nets.spoken(features, samples, latents, part.first, noise)
         return Clip(frames, part.count, audio, symbols.head.crop)
 
 

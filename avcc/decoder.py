@@ -94,9 +94,10 @@ class Decoder:
         return Rendering(self.renderer, keys, latents.motion, meshes, *how)
 
     def spoken(
-        self, features: Features, samples: int, latents: Latents, first: int = 0
+        self, features: Features, samples: int, latents: Latents, first: int = 0, seed: int = 0
     ) -> np.ndarray | None:
         """The voice from frame ``first`` on, float32 (samples,); ``None`` where there is none."""
         if not samples or latents.mel is None:
             return None
-        return self.speaker(latents.mel, features.silent, float(features.voice[-1]), samples, first)
+        level = float(features.voice[-1])
+        return self.speaker(latents.mel, features.silent, level, samples, first, seed)

@@ -2,7 +2,7 @@
 
 What ONNX has no operators for stays outside of the graphs: the thin-plate spline's system of
 equations (``render.warp.mesh_flow`` gives what ``spline`` wants) and the vocoder's inverse STFT
-(``render.voice.inverse_stft`` takes what the vocoder gives). docs/onnx.md has the shapes.
+(``render.voice.filtered`` takes what the vocoder gives). docs/onnx.md has the shapes.
 """
 
 from __future__ import annotations
@@ -93,15 +93,16 @@ class _DrawTwo(nn.Module):
         return self.renderer.along([spline_1, spline_2], keys, mesh, motion, prior)
 
 
-class _Spectrum(nn.Module):
-    """Mel (1, T, 80) -> log magnitude and phase, (1, 321, 2 T) each."""
+class _Filters(nn.Module):
+    """Mel (1, T, 80) -> the vocoder's filters, (1, 321, 2 T) each, and log probabilities of the
+    pitch (1, T, 96)."""
 
     def __init__(self, vocoder: Vocoder) -> None:
         super().__init__()
         self.vocoder = vocoder
 
-    def forward(self, mel: Tensor) -> tuple[Tensor, Tensor]:
-        return self.vocoder.spectrum(mel)
+    def forward(self, mel: Tensor) -> tuple[Tensor, ...]:
+        return *self.vocoder.filters(mel), self.vocoder.pitch(mel)
 
 
 @dataclass(frozen=True)
@@ -152,8 +153,8 @@ def _graphs() -> Iterator[_Graph]:
     moving = {"mesh": 0, "motion": 0, "prior": 1, "spline_1": 0, "spline_2": 0}
     yield _Graph("renderer-draw-two", _DrawTwo(renderer), partial(_drawing, renderer, 2),
                  ("drawn",), moving)  # fmt: skip
-    spectrum = ("log_magnitude", "phase")
-    yield _Graph("vocoder", _Spectrum(vocoder), _mel, spectrum, {"mel": 1})
+    filters = ("pulses", "noise", "phase", "pitch")
+    yield _Graph("vocoder", _Filters(vocoder), _mel, filters, {"mel": 1})
 
 
 def _write(graph: _Graph, path: Path) -> None:

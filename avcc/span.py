@@ -1,7 +1,8 @@
 """A part of a clip, and what of its file has to be decoded for it.
 
-A picture needs the motion of its own frame and of the later key frames that it is drawn from; each
-of those AVDiff's windows around it; each window the symbols in it and a little beyond. All of it is
+A picture needs the motion of its own frame and of the later key frames that it is drawn from, a
+sound the mel of the piece that it is spoken in; each of those AVDiff's windows around it; each
+window the symbols in it and a little beyond. All of it is
 counted from the clip's own start, so a part is made of the same numbers as the whole.
 """
 
@@ -14,6 +15,7 @@ import numpy as np
 
 from avcc.diffusion.sample import plan
 from avcc.errors import AvccError, FormatError
+from avcc.render import speak
 from avcc.shots import neighbours
 from avcc.stages import FRAME_RATE, SAMPLES_PER_FRAME, SEGMENT_FRAMES, Stream
 
@@ -67,10 +69,11 @@ def span(stream: Stream, start: float = 0.0, duration: float | None = None) -> S
     keys = np.array([one[0] for one in stream.identities])
     used = np.unique(neighbours(keys, np.arange(first, last), stream.cuts))
     later = keys[used[used > 0]]  # the first key frame's mesh is sent, others' follow from motion
+    heard = speak.REACH if head.samples else 0
     windows = tuple(
         (a, b)
         for a, b in plan(head.frames)
-        if (a < last and b > first) or ((later >= a) & (later < b)).any()
+        if (a < last + heard and b > first - heard) or ((later >= a) & (later < b)).any()
     )
     needed: set[int] = set()
     for a, b in windows:

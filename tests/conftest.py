@@ -7,3 +7,5 @@ import os
 # The matrices of the tests are small, and threads that wait for one another cost minutes on a
 # machine that does something else too.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+pytest_plugins = ["rehearsal"]  # its fixtures

@@ -12,7 +12,8 @@ import torch
 from avcc import cli, export, weights
 from avcc.errors import AvccError
 from avcc.layers import loaded
-from avcc.render.voice import Vocoder, inverse_stft
+from avcc.render.pitch import contour, pitch_of
+from avcc.render.voice import Filters, Vocoder, filtered
 
 ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.skipif(
@@ -28,7 +29,7 @@ def packages() -> None:
 
 @pytest.mark.usefixtures("packages")
 def test_a_voice_by_onnx_runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The vocoder's graph at a length that it wasn't traced at, and the inverse STFT behind it."""
+    """The vocoder's graph at a length that it wasn't traced at, and the sources behind it."""
     import onnxruntime
 
     graphs = list(export._graphs())
@@ -38,12 +39,16 @@ def test_a_voice_by_onnx_runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert 0 <= told.off <= export.TOLERANCE
     session = onnxruntime.InferenceSession(told.path, providers=["CPUExecutionProvider"])
     mel = torch.randn(1, 74, 80, generator=torch.Generator().manual_seed(9))
-    magnitude, phase = (torch.from_numpy(part) for part in session.run(None, {"mel": mel.numpy()}))
-    assert magnitude.shape == phase.shape == (1, 321, 148)
+    found = [torch.from_numpy(part) for part in session.run(None, {"mel": mel.numpy()})]
+    filters, likely = Filters(*found[:3]), found[3]
+    assert filters.pulses.shape == filters.noise.shape == filters.phase.shape == (1, 321, 148)
+    assert likely.shape == (1, 74, 96)
     tensors = weights.tensors(weights.default(), "vocoder")
     vocoder = loaded(Vocoder(), tensors, "vocoder.", "cpu")
-    wave = inverse_stft(torch.polar(magnitude.exp(), phase), vocoder.window)
-    wanted = vocoder(mel)
+    pitch = torch.from_numpy(contour(likely[0].numpy()))[None]
+    noise = torch.randn(1, 74 * 320, generator=torch.Generator().manual_seed(3))
+    wave = filtered(filters, pitch, noise, vocoder.window)
+    wanted = vocoder(mel, pitch_of(vocoder.pitch, mel), noise)
     assert wave.shape == wanted.shape == (1, 74 * 320)
     assert float((wave - wanted).abs().max()) < 1e-3 * float(wanted.abs().max())
     before = told.path.read_bytes()

@@ -18,6 +18,7 @@ from avcc.analysis.mel import active_level, powers
 from avcc.analysis.speech import silent_frames
 from avcc.media import write
 from avcc.media.sound import read_sound
+from avcc.render.pitch import STEPS
 from avcc.render.speak import Speaker
 from avcc.render.voice import Vocoder
 from avcc.stages import BANDS, SAMPLES_PER_FRAME
@@ -41,18 +42,22 @@ def peak(what: Callable[[], Any]) -> int:
 def _humming() -> Vocoder:
     """A vocoder that costs nothing."""
 
-    def hum(mel: Tensor) -> Tensor:
+    def hum(mel: Tensor, pitch: Tensor, noise: Tensor) -> Tensor:
+        assert noise.shape == (1, 320 * pitch.shape[1])
         return torch.full((1, mel.shape[1] * 320), 0.05)
 
-    return cast(Vocoder, _Callable(hum))
+    def level(mel: Tensor) -> Tensor:
+        return torch.zeros(*mel.shape[:2], STEPS)
+
+    return cast(Vocoder, _Callable(hum, window=torch.zeros(1), pitch=level))
 
 
 class _Callable(SimpleNamespace):
-    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
-        super().__init__(function=function, window=torch.zeros(1))
+    def __init__(self, function: Callable[..., Tensor], **kw: Any) -> None:
+        super().__init__(function=function, **kw)
 
-    def __call__(self, mel: Tensor) -> Tensor:
-        found: Tensor = self.function(mel)
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        found: Tensor = self.function(*inputs)
         return found
 
 

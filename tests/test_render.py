@@ -1,4 +1,4 @@
-"""Rendering: flow from meshes, the face, the voice, and drawing and speaking whole clips."""
+"""Rendering: flow from meshes, the face, and drawing whole clips."""
 
 from __future__ import annotations
 
@@ -8,15 +8,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from avcc.analysis.mel import LEVEL, SILENCE, active_level
 from avcc.mesh import EYES, INNER_LIPS, OVAL
 from avcc.render import draw
 from avcc.render.draw import Rendering
 from avcc.render.face import Renderer
-from avcc.render.speak import MARGIN, MEND, WINDOW, Speaker
-from avcc.render.voice import Vocoder, inverse_stft
 from avcc.render.warp import grid, mesh_flow, part_maps, resize_flow, warp
-from avcc.stages import BANDS, MOTION, SAMPLES_PER_FRAME, KeyFrame
+from avcc.stages import MOTION, KeyFrame
 
 torch.set_num_threads(1)
 SIZES = torch.tensor([400, 700])  # bytes of two key frames
@@ -163,87 +160,20 @@ def test_renderer_keeps_its_batch_apart() -> None:
     assert (both[2] - both[3]).abs().max() > 1e-4  # the code alone differs
 
 
-# -- voice ------------------------------------------------------------------------------------
-
-
-def _vocoder(seed: int = 0) -> Vocoder:
-    torch.manual_seed(seed)
-    return Vocoder(16).eval().requires_grad_(False)
-
-
-@pytest.mark.parametrize("frames", [1, 2, 9])
-def test_a_mel_frame_becomes_320_samples(frames: int) -> None:
-    wave = _vocoder()(torch.randn(2, frames, BANDS))
-    assert wave.shape == (2, 320 * frames) and wave.isfinite().all()
-    loud, _ = _vocoder().spectrum(torch.full((1, frames, BANDS), 1e6))
-    assert loud.shape == (1, 321, 2 * frames) and loud.max() <= 5  # whatever comes in
-
-
-def test_inverse_stft_gives_the_wave_back() -> None:
-    wave = torch.randn(2, 3200, generator=torch.Generator().manual_seed(0))
-    window = torch.hann_window(640)
-    padded = nn.functional.pad(wave, (240, 240))
-    spectrum = torch.stft(padded, 640, 160, window=window, center=False, return_complex=True)
-    assert spectrum.shape == (2, 321, 20)
-    torch.testing.assert_close(inverse_stft(spectrum, window), wave, atol=1e-4, rtol=1e-4)
-
-
-# -- speak ------------------------------------------------------------------------------------
-
-
-def _mel(tokens: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).normal(size=(2 * tokens, BANDS)).astype(np.float32)
-
-
-@pytest.mark.parametrize("tokens", [1, WINDOW - 1, WINDOW, WINDOW + 1, 2 * WINDOW + MARGIN // 2])
-def test_windows_are_not_heard(tokens: int) -> None:
-    vocoder, mel = _vocoder(), _mel(tokens)
-    sounding = np.zeros(tokens, bool)
-    wave = Speaker(vocoder)(mel, sounding, LEVEL, tokens * SAMPLES_PER_FRAME)
-    whole = vocoder(torch.from_numpy(mel)[None])[0].numpy()
-    whole = whole * LEVEL / np.clip(active_level(whole), LEVEL / MEND, LEVEL * MEND)
-    assert wave.dtype == np.float32 and wave.shape == whole.shape and abs(wave).max() > 1e-3
-    np.testing.assert_allclose(wave, whole, atol=1e-5)
-
-
-def test_a_voice_comes_back_at_its_level() -> None:
-    mel = _mel(100)
-    for level in (LEVEL, LEVEL / 10):
-        wave = Speaker(_vocoder())(mel, np.zeros(100, bool), level, 100 * SAMPLES_PER_FRAME)
-        assert active_level(wave) == pytest.approx(level, rel=1e-3)
-
-
-def test_silence_is_silent_and_its_edges_are_soft() -> None:
-    speaker, mel = Speaker(_vocoder()), _mel(60)
-    silent = np.zeros(60, bool)
-    silent[[5, *range(20, 31), *range(57, 60)]] = True
-    mel[np.repeat(silent, 2)] = SILENCE
-    frame = SAMPLES_PER_FRAME
-    wave = speaker(mel, silent, LEVEL, 60 * frame)
-    loud = speaker(mel, np.zeros(60, bool), LEVEL, 60 * frame)
-    assert (wave[21 * frame + frame // 2 : 29 * frame + frame // 2] == 0).all()
-    assert (wave[58 * frame + frame // 2 :] == 0).all()
-    # the level of the whole voice follows what sounds: alike but for one gain
-    gain = np.linalg.norm(loud[: 20 * frame]) / np.linalg.norm(wave[: 20 * frame])
-    wave = wave * gain
-    np.testing.assert_allclose(wave[: 20 * frame], loud[: 20 * frame], atol=1e-6)
-    np.testing.assert_allclose(
-        wave[31 * frame : 56 * frame], loud[31 * frame : 56 * frame], atol=1e-6
-    )
-    ramp = slice(20 * frame + frame // 2, 21 * frame + frame // 2)
-    assert (abs(wave[ramp]) <= abs(loud[ramp]) + 1e-6).all()
-    assert (speaker(mel, np.ones(60, bool), LEVEL, 60 * frame) == 0).all()
-
-
-def test_level_and_length_are_as_asked() -> None:
-    speaker, mel, sounding = Speaker(_vocoder()), _mel(10), np.zeros(10, bool)
-    whole = speaker(mel, sounding, LEVEL, 6400)
-    np.testing.assert_allclose(speaker(mel, sounding, LEVEL / 4, 6400), whole / 4, atol=1e-6)
-    assert (speaker(mel, sounding, 0.0, 6400) == 0).all()
-    assert abs(speaker(mel, sounding, 1e4, 6400)).max() == 1
-    assert (speaker(mel, sounding, LEVEL, 6001) == whole[:6001]).all()
-    longer = speaker(mel, sounding, LEVEL, 7000)
-    assert (longer[:6400] == whole).all() and (longer[6400:] == 0).all()
+@pytest.mark.parametrize("last", [False, True])
+def test_one_key_frame_is_gathered_as_it_is_sampled(last: bool) -> None:
+    """The quick way and ``grid_sample`` are one, at the edges and beyond them as well."""
+    make = torch.Generator().manual_seed(0)
+    features = torch.randn(1, 16, 32, 32, generator=make)
+    if last:
+        features = features.contiguous(memory_format=torch.channels_last)
+    flow = 1.3 * (2 * torch.rand(3, 32, 32, 2, generator=make) - 1)
+    flow[0, 0] = torch.tensor([[-1.0, -1.0], [1.0, 1.0]]).repeat(16, 1)
+    wanted = warp(features.repeat(3, 1, 1, 1), flow)
+    found = warp(features.expand(3, -1, -1, -1), flow)
+    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    assert not wanted.is_contiguous(memory_format=torch.channels_last)
 
 
 # -- draw -------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import faces
 import numpy as np
 import pytest
 import torch
+from rehearsal import one_step, options, talking
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -20,7 +21,7 @@ from avcc.analysis.motion import MotionBank
 from avcc.analysis.speech import active_level
 from avcc.diffusion.driver import MOUTH
 from avcc.stages import MOTION, SHAPE, SILENT, TOKENS
-from avcc.training import discriminators, keys, motion, pairs, renderer
+from avcc.training import keys, motion, pairs, renderer
 from avcc.training import round as rounds
 from avcc.training.acoustic import AcousticStage
 from avcc.training.audiomae import AudioMAEStage
@@ -28,75 +29,12 @@ from avcc.training.avdiff import AVDiffStage
 from avcc.training.data import Voices, part, voices
 from avcc.training.driver import DriverStage, disguised
 from avcc.training.export import save_weights
-from avcc.training.loop import Options, Stage
+from avcc.training.loop import Options
 from avcc.training.renderer import RendererStage
 from avcc.training.semantic import kmeans
 from avcc.training.tokens import spoken
-from avcc.training.vocoder import VocoderStage, spectral_loss
 
 torch.set_num_threads(1)
-
-# -- the raw material ---------------------------------------------------------------------------
-
-
-def _talking(frames: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Meshes (frames, 478, 2) of a nodding, talking face, the third missing; int16 sound."""
-    rng = np.random.default_rng(seed)
-    t = np.arange(frames) / 25
-    meshes = np.stack([faces.mesh(0.04 + 0.03 * np.sin(9 * s), seed) for s in t])
-    meshes += 0.02 * np.stack([np.sin(2 * t), np.cos(3 * t)], 1)[:, None]
-    meshes[2:3] = np.nan
-    at = np.arange(frames * 640) / 16_000
-    loud = 4000 * (np.sin(2 * np.pi * at) > -0.7) * np.sin(2 * np.pi * (150 + 20 * seed) * at)
-    return meshes.astype(np.float32), (loud + rng.normal(0, 300, at.shape)).astype(np.int16)
-
-
-def _part(folder: Path, side: int, rows: list[dict]) -> None:
-    folder.mkdir(parents=True)
-    start, every = 0, []
-    frames, meshes, sound = [], [], []
-    for number, row in enumerate(rows):
-        count = row["frames"]
-        mesh, audio = _talking(count, number + 1)
-        frames.append(np.stack([faces.picture(side, number)] * count))
-        meshes.append(mesh)
-        sound.append(audio)
-        every.append({"file": f"{folder.name}/{number}", "start": start, "sound": True} | row)
-        start += count
-    np.concatenate(frames).tofile(folder / "frames.u8")
-    np.concatenate(meshes).tofile(folder / "mesh.f32")
-    np.concatenate(sound).tofile(folder / "audio.i16")
-    (folder / "index.json").write_text(json.dumps(every))
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that ``training cache`` makes, in miniature."""
-    folder = tmp_path_factory.mktemp("cache")
-    for split in ("train", "val"):
-        hi = [{"frames": 16, "tier": "P"}, {"frames": 14, "tier": "W", "sound": False}]
-        _part(folder / f"hi_{split}", 256, hi)
-        _part(folder / f"lo_{split}", 128, [{"frames": 110, "tier": "P"}])
-    _part(folder / "stills", 256, [{"frames": 1, "tier": "P"}])
-    for name in ("speech_train", "speech_test"):
-        (folder / name).mkdir()
-        audio = np.concatenate([_talking(60, seed)[1] for seed in (4, 5)])
-        audio.tofile(folder / name / "audio.i16")
-        rows = [{"start": 0, "samples": 38_400}, {"start": 38_400, "samples": 30_001}]
-        (folder / name / "index.json").write_text(json.dumps(rows))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def work(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A work folder with what the first stages leave, untrained."""
-    folder = tmp_path_factory.mktemp("work")
-    torch.manual_seed(0)
-    mae = {f"mae.{k}": v for k, v in AudioMAE().state_dict().items()}
-    save_weights(folder / "audiomae.safetensors", mae, {})
-    np.save(folder / "centroids.npy", np.random.default_rng(0).normal(size=(TOKENS, 192)))
-    np.savez(folder / "motion.npz", **motion.fit(cache))  # type: ignore[arg-type]
-    return folder
 
 
 def test_parts_of_the_cache(cache: Path) -> None:
@@ -129,7 +67,7 @@ def test_motion_is_found_in_the_meshes(cache: Path, work: Path) -> None:
         assert arrays[name].dtype == np.float32
         np.testing.assert_allclose(arrays[name] @ arrays[name].T, np.eye(count), atol=1e-4)
     assert arrays["motion.scale"].shape == (MOTION,) and arrays["motion.scale"][0] > 0
-    bank, (mesh, _) = MotionBank(arrays["motion.directions"]), _talking(40, 1)
+    bank, (mesh, _) = MotionBank(arrays["motion.directions"]), talking(40, 1)
     mesh = mesh[~np.isnan(mesh[:, 0, 0])]
     back = bank.meshes(bank.coefficients(mesh, mesh[0]), mesh[0])
     assert abs(back - mesh).max() < 1e-3 < abs(mesh - mesh[0]).max()
@@ -169,40 +107,13 @@ def _from(wave: np.ndarray, token: np.ndarray, voice: np.ndarray, tokens: np.nda
 # -- one step of every stage --------------------------------------------------------------------
 
 
-def _options(cache: Path, work: Path) -> Options:
-    return Options(cache, work, batch=2, judge_from=0, perceptual=Path("not there"))
-
-
-def _step(stage: Stage) -> dict[str, Tensor]:
-    """One step: every loss is a number, every network learns. What would be exported."""
-    before = {k: [p.clone() for p in net.parameters()] for k, net in stage.nets.items()}
-    for figure in stage.step(0).values():
-        assert np.isfinite(figure)
-    for name, old in before.items():
-        now = [*stage.nets[name].parameters()]
-        assert not old or any((a != b).any() for a, b in zip(old, now, strict=True)), name
-    stage.nets.eval()
-    with torch.no_grad():
-        figures = stage.validate(stage.nets)
-    assert "score" in figures and all(np.isfinite(v) for v in figures.values())
-    return stage.export(stage.nets)
-
-
 def test_audiomae_takes_a_step(cache: Path, work: Path) -> None:
-    stage = AudioMAEStage(_options(cache, work))
+    stage = AudioMAEStage(options(cache, work))
     stage.held = stage.held[:2]
     kept = stage._keep(np.random.default_rng(0), 3)
     assert kept.shape == (3, 200) and (kept.diff() > 0).all() and kept.min() >= 0
-    written = _step(stage)
+    written = one_step(stage)
     assert {k.removeprefix("mae.") for k in written} == set(AudioMAE().state_dict())
-
-
-def test_vocoder_takes_a_step(cache: Path, work: Path) -> None:
-    acoustic = AcousticStage(_options(cache, work))
-    save_weights(work / "acoustic.safetensors", acoustic.export(acoustic.nets), {})
-    stage = VocoderStage(_options(cache, work))
-    stage.held = (stage.held[0][:1, :16_000], stage.held[1][:1, :25])
-    assert all(k.startswith("vocoder.") for k in _step(stage))
 
 
 def test_a_disguised_voice_is_another_that_says_the_same() -> None:
@@ -219,17 +130,17 @@ def test_a_disguised_voice_is_another_that_says_the_same() -> None:
 
 
 def test_acoustic_and_avdiff_take_a_step(cache: Path, work: Path) -> None:
-    stage = AcousticStage(_options(cache, work))
+    stage = AcousticStage(options(cache, work))
     stage.held = (stage.held[0][:2], stage.held[1][:2])
-    save_weights(work / "acoustic.safetensors", _step(stage), {})
+    save_weights(work / "acoustic.safetensors", one_step(stage), {})
     assert load_file(work / "acoustic.safetensors")["books"].shape == (12, 256, 32)
-    diffusion = AVDiffStage(_options(cache, work))
+    diffusion = AVDiffStage(options(cache, work))
     assert len(diffusion.held) == 1 and len(diffusion.talks) == 3
-    written = _step(diffusion)
+    written = one_step(diffusion)
     assert all(k.startswith("avdiff.") for k in written)
-    driver = DriverStage(_options(cache, work))
+    driver = DriverStage(options(cache, work))
     assert len(driver.takes) == 2 and len(driver.held) == 2  # one of three has no sound
-    lips = _step(driver)
+    lips = one_step(driver)
     assert all(k.startswith("driver.") for k in lips)
     assert lips["driver.mouth"].shape == (MOUTH, MOTION) and lips["driver.mouth"].abs().max() > 0
     with torch.no_grad():
@@ -241,7 +152,7 @@ def test_acoustic_and_avdiff_take_a_step(cache: Path, work: Path) -> None:
         (written, AVDiffStage),
         (lips, DriverStage),
     ):
-        fresh = kind(replace(_options(cache, work), seed=1))
+        fresh = kind(replace(options(cache, work), seed=1))
         fresh.begin(old)
         for name, tensor in fresh.export(fresh.nets).items():
             torch.testing.assert_close(tensor, old[name].float(), msg=name)
@@ -283,8 +194,8 @@ def test_renderer_takes_a_step(cache: Path, work: Path, monkeypatch: pytest.Monk
     rows = json.loads((cache / "keys_train" / "index.json").read_text())
     pictures = np.fromfile(cache / "keys_train" / "frames.u8", np.uint8).reshape(-1, 256, 256, 3)
     assert len(rows) == len(pictures) >= 2
-    stage = RendererStage(replace(_options(cache, work), batch=1))
-    assert all(k.startswith("renderer.") for k in _step(stage))
+    stage = RendererStage(replace(options(cache, work), batch=1))
+    assert all(k.startswith("renderer.") for k in one_step(stage))
     # the only still, coded three times, beside what coding made of it
     still = stage.stills.batch(np.random.default_rng(0), 5)
     assert len(still["key"]) == keys.A_STILL and (still["true_key"] == 0).all()
@@ -326,17 +237,3 @@ def test_principal_directions() -> None:
     assert found.dtype == np.float32
     np.testing.assert_allclose(abs(found @ planted), np.eye(3), atol=0.1)
     np.testing.assert_allclose(found @ found.T, np.eye(3), atol=1e-5)
-
-
-def test_losses_of_the_voice() -> None:
-    torch.manual_seed(0)
-    real, fake = torch.randn(2, 2, 3000)
-    assert spectral_loss(real, real) == 0 and spectral_loss(fake, real) > 0.1
-    assert spectral_loss(real + 0.01 * fake, real) < spectral_loss(real + 0.3 * fake, real)
-    judges = discriminators.VoiceJudges()
-    seen, told = judges(real), judges(fake)
-    assert len(seen) == 8 and all(s[-1].isfinite().all() and len(s) == 5 for s in seen)
-    assert discriminators.matching_loss(seen, seen) == 0 < discriminators.matching_loss(seen, told)
-    sure = [[torch.full((2, 1), 2.0)]], [[torch.full((2, 1), -2.0)]]
-    assert discriminators.judge_loss(*sure) == 0 == discriminators.fooling_loss(sure[0])
-    assert discriminators.judge_loss(sure[1], sure[0]) == 6

@@ -1,4 +1,4 @@
-"""Mel -> a voice at the level it had, in windows of bounded size."""
+"""Mel -> a voice at the level it had, in pieces of bounded size that meet where it is quiet."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ import numpy as np
 import torch
 
 from avcc.analysis.mel import LEVEL, loud_level, powers
+from avcc.diffusion.noise import gaussian
+from avcc.render.pitch import pitch_of
 from avcc.render.voice import Vocoder
 from avcc.stages import SAMPLES_PER_FRAME
 
-WINDOW, MARGIN = 250, 20  # tokens spoken at a time, and beyond each side (the vocoder hears 10)
+PIECE, MARGIN = 100, 20  # tokens spoken at a time, and beyond each side (the vocoder hears 10)
+REACH = PIECE + 3 * MARGIN  # tokens beside one whose mel may decide how it sounds
+NOISE_STREAM = 2  # AVDiff has 0 and 1
 
 # How far off its level a decoded voice may be and still be brought to the one that was sent: a
 # voice unlike those of training comes out too quiet.
@@ -22,31 +26,63 @@ class Speaker:
     def __init__(self, vocoder: Vocoder) -> None:
         self._vocoder = vocoder
 
-    @torch.inference_mode()
     def __call__(
-        self, mel: np.ndarray, silent: np.ndarray, level: float, samples: int, start: int = 0
+        self,
+        mel: np.ndarray,
+        silent: np.ndarray,
+        level: float,
+        samples: int,
+        start: int = 0,
+        seed: int = 0,
     ) -> np.ndarray:
         """Mel float32 (2 N, 80), silence bool (N,), RMS of active speech -> float32 (samples,),
-        from token ``start`` on."""
+        from token ``start`` on. ``seed``: of the noise in it."""
         count = min(len(silent), start + -(-samples // SAMPLES_PER_FRAME))
-        out = np.zeros(samples, np.float32)
-        kept: list[np.ndarray] = []
+        size = (count - start) * SAMPLES_PER_FRAME
+        out = np.zeros(max(samples, size), np.float32)
+        # All in place and piece by piece: of hours of a voice there is one copy.
+        for a, b in pieces(mel, silent):
+            if b >= start and a < count:
+                wave = self._piece(mel, silent, a, b, seed)
+                at = (a - start) * SAMPLES_PER_FRAME
+                room = out[max(0, at) : max(0, min(at + len(wave), size))]
+                room += wave[max(0, -at) :][: len(room)]
+        out *= level / np.clip(loud_level(powers(out[:size])), LEVEL / MEND, LEVEL * MEND)
+        return np.clip(out, -1, 1, out=out)[:samples]
+
+    @torch.inference_mode()
+    def _piece(self, mel: np.ndarray, silent: np.ndarray, a: int, b: int, seed: int) -> np.ndarray:
+        """Tokens a to before b, faded in over a, and out over b."""
+        first, last = max(0, a - MARGIN), min(len(silent), b + MARGIN)
+        end = min(len(silent), b + 1)
         device = self._vocoder.window.device
-        # All in place and window by window: of hours of a voice there is one copy.
-        for a in range(start // WINDOW * WINDOW, count, WINDOW):
-            first, last = max(0, a - MARGIN), min(len(silent), a + WINDOW + MARGIN)
-            window = torch.from_numpy(mel[2 * first : 2 * last])[None].to(device)
-            wave = self._vocoder(window)[0].float().cpu().numpy()
-            begin, end = max(a, start), min(a + WINDOW, count)
-            wave = wave[(begin - first) * SAMPLES_PER_FRAME :][: (end - begin) * SAMPLES_PER_FRAME]
-            wave = wave * _loudness(silent, begin, end)
-            at = (begin - start) * SAMPLES_PER_FRAME
-            room = len(out[at : at + len(wave)])
-            out[at : at + room] = wave[:room]
-            kept.append(powers(wave))
-        if kept:
-            out *= level / np.clip(loud_level(np.concatenate(kept)), LEVEL / MEND, LEVEL * MEND)
-        return np.clip(out, -1, 1, out=out)
+        window = torch.from_numpy(mel[2 * first : 2 * last])[None].to(device)
+        noise = gaussian(seed, NOISE_STREAM, first, last - first, SAMPLES_PER_FRAME).reshape(1, -1)
+        pitch = pitch_of(self._vocoder.pitch, window)
+        wave = self._vocoder(window, pitch, torch.from_numpy(noise).to(device))[0].cpu().numpy()
+        wave = wave[(a - first) * SAMPLES_PER_FRAME :][: (end - a) * SAMPLES_PER_FRAME]
+        wave = wave * _loudness(silent, a, end)
+        ramp = (np.arange(SAMPLES_PER_FRAME, dtype=np.float32) + 0.5) / SAMPLES_PER_FRAME
+        if a:
+            wave[:SAMPLES_PER_FRAME] *= ramp
+        if end > b:
+            wave[-SAMPLES_PER_FRAME:] *= 1 - ramp
+        return wave
+
+
+def pieces(mel: np.ndarray, silent: np.ndarray) -> list[tuple[int, int]]:
+    """First tokens, and those after the last, of pieces of about ``PIECE`` tokens.
+
+    The pulses of two pieces don't fit together, so they meet at the quietest token near.
+    """
+    count = len(silent)
+    borders = [0]
+    for middle in range(PIECE, count - MARGIN, PIECE):
+        a, b = middle - MARGIN, middle + MARGIN
+        loud = mel[2 * a : 2 * b].reshape(b - a, -1).mean(1)
+        loud[silent[a:b]] = -np.inf
+        borders.append(a + int(loud.argmin()))
+    return list(zip(borders, [*borders[1:], count], strict=True)) if count else []
 
 
 def _loudness(silent: np.ndarray, first: int, last: int) -> np.ndarray:

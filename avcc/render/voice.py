@@ -1,21 +1,36 @@
-"""Vocoder: log-mel frames -> waveform, by ConvNeXt blocks and an inverse STFT.
+"""Vocoder: log-mel frames -> waveform, by two sources and a network that gives their filters.
 
-After Vocos (Siuzdak 2023, "Vocos: Closing the gap between time-domain and Fourier-based neural
-vocoders"): the network never works at the sample rate, it gives magnitude and phase of every STFT
-bin and one overlap-add makes the waveform. Mel frames come every 20 ms, which is coarse for phase,
-so the network doubles them and runs at 100 frames a second.
+In outline Vocos (Siuzdak 2023, "Vocos: Closing the gap between time-domain and Fourier-based neural
+vocoders"): ConvNeXt blocks, never at the sample rate, and one overlap-add makes the waveform. But
+where Vocos makes up the phase of every bin, which takes long adversarial training, here pulses at
+the voice's pitch and noise are filtered (harmonic plus noise, as in neural source-filter models:
+Wang et al. 2019; "Ultra-lightweight neural differential DSP vocoder", Agrawal et al. 2024): phases
+are right from the start. Mel frames come every 20 ms; filters change every 10.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from avcc.layers import ConvNext
+from avcc.render.pitch import Pitch
+from avcc.render.source import minimum_phase, pulses
 from avcc.stages import BANDS
 
 WINDOW, HOP = 640, 160
+BINS = WINDOW // 2 + 1
+
+
+class Filters(NamedTuple):
+    """What shapes the sources, each float32 (B, 321, 2 T)."""
+
+    pulses: Tensor  # log gain of the harmonics
+    noise: Tensor  # log gain of the noise
+    phase: Tensor  # of the harmonics, beside the least that their gain allows; radians
 
 
 class Vocoder(nn.Module):
@@ -24,31 +39,46 @@ class Vocoder(nn.Module):
     def __init__(self, width: int = 256, before: int = 1, after: int = 5) -> None:
         super().__init__()
         depth = before + after
+        self.pitch = Pitch()
         self.entry = nn.Conv1d(BANDS, width, 7, padding=3)
         self.entry_norm = nn.LayerNorm(width)
         self.before = nn.Sequential(*[ConvNext(width, depth) for _ in range(before)])
         self.twice = nn.Conv1d(width, 2 * width, 3, padding=1)
         self.after = nn.Sequential(*[ConvNext(width, depth) for _ in range(after)])
         self.exit_norm = nn.LayerNorm(width)
-        self.head = nn.Linear(width, 2 * (WINDOW // 2 + 1))
+        self.head = nn.Linear(width, 3 * BINS)
         self.register_buffer("window", torch.hann_window(WINDOW), persistent=False)
         self.window: Tensor
 
-    def spectrum(self, mel: Tensor) -> tuple[Tensor, Tensor]:
-        """Log magnitude and phase, each float32 (B, 321, 2 T)."""
+    def filters(self, mel: Tensor) -> Filters:
+        """The filters of mel frames (B, T, 80)."""
         x = self.entry(mel.transpose(1, 2))
         x = self.entry_norm(x.transpose(1, 2)).transpose(1, 2)
         x = self.twice(self.before(x))
         b, c, t = x.shape
         x = x.view(b, c // 2, 2, t).transpose(2, 3).reshape(b, c // 2, 2 * t)
         x = self.head(self.exit_norm(self.after(x).transpose(1, 2)))
-        log_magnitude, phase = x.float().transpose(1, 2).chunk(2, dim=1)
-        return log_magnitude.clamp(max=5.0), phase
+        gain, noise, phase = x.float().transpose(1, 2).chunk(3, dim=1)
+        return Filters(gain.clamp(max=3.0), noise.clamp(max=3.0), phase)
 
-    def forward(self, mel: Tensor) -> Tensor:
-        log_magnitude, phase = self.spectrum(mel)
-        # polar() of the exponential: phase needs no unwrapping, its gradient is smooth
-        return inverse_stft(torch.polar(log_magnitude.exp(), phase), self.window)
+    def forward(self, mel: Tensor, pitch: Tensor, noise: Tensor) -> Tensor:
+        """``pitch`` (B, T) in Hz, of the mel frames; ``noise`` (B, 320 T), white, unit power."""
+        return filtered(self.filters(mel), pitch, noise, self.window)
+
+
+def filtered(filters: Filters, pitch: Tensor, noise: Tensor, window: Tensor) -> Tensor:
+    """Pulses at ``pitch`` (B, T) Hz and ``noise`` (B, 320 T) filtered -> (B, 320 T)."""
+    phase = minimum_phase(filters.pulses) + filters.phase
+    # polar() of the exponential: phase needs no unwrapping, its gradient is smooth
+    voiced = stft(pulses(pitch), window) * torch.polar(filters.pulses.exp(), phase)
+    return inverse_stft(voiced + stft(noise, window) * filters.noise.exp(), window)
+
+
+def stft(wave: Tensor, window: Tensor) -> Tensor:
+    """Waveform (B, 160 T) -> complex frames (B, 321, T), centred on samples 160 j + 80."""
+    edge = (WINDOW - HOP) // 2
+    padded = F.pad(wave, (edge, edge))
+    return torch.stft(padded, WINDOW, HOP, window=window, center=False, return_complex=True)
 
 
 def inverse_stft(spectrum: Tensor, window: Tensor) -> Tensor:

@@ -27,11 +27,19 @@ class Spoken:
 
     def batch(self, rng: np.random.Generator, count: int, frames: int) -> tuple[Tensor, Tensor]:
         """Random cuts: waveform float32 (count, 640 frames), tokens int64 (count, frames)."""
-        wave = np.zeros((count, frames * 640), np.float32)
-        token = np.full((count, frames), SILENT, np.int64)
-        for i in range(count):
-            k = rng.choice(len(self.waves), p=self.chance)
-            a = int(rng.integers(0, max(1, len(self.tokens[k]) - frames)))
+        return self.cuts(self.places(rng, count, frames), frames)
+
+    def places(self, rng: np.random.Generator, count: int, frames: int) -> list[tuple[int, int]]:
+        """Of random cuts: which voice, and the token that they begin with."""
+        chosen = rng.choice(len(self.waves), count, p=self.chance)
+        ends = [max(1, len(self.tokens[k]) - frames) for k in chosen]
+        return [(int(k), int(rng.integers(0, end))) for k, end in zip(chosen, ends, strict=True)]
+
+    def cuts(self, places: list[tuple[int, int]], frames: int) -> tuple[Tensor, Tensor]:
+        """Those cuts, as ``batch`` gives them."""
+        wave = np.zeros((len(places), frames * 640), np.float32)
+        token = np.full((len(places), frames), SILENT, np.int64)
+        for i, (k, a) in enumerate(places):
             cut = self.tokens[k][a : a + frames]
             token[i, : len(cut)] = cut
             sound = self.waves[k][a * 640 : (a + len(cut)) * 640]

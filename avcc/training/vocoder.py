@@ -1,21 +1,24 @@
-"""Stage ``vocoder``: mel -> waveform, by spectral distances first and discriminators after."""
+"""Stage ``vocoder``: mel -> waveform, by spectral distances, and by discriminators after."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from avcc.analysis.mel import LogMel
-from avcc.render.voice import Vocoder
+from avcc.render.pitch import pitch_of, place
+from avcc.render.voice import Vocoder, filtered
 from avcc.training import discriminators as judge
 from avcc.training.acoustic import Speech, depths
 from avcc.training.export import grown
 from avcc.training.loop import Options, Stage
-from avcc.training.tokens import heard
+from avcc.training.voiced import filled, share_right, voiced
 
 FRAMES = 100  # 4 s that the estimator sees
-SAMPLES = 16 * 640  # of them, the 0.64 s that become sound
+SAMPLES = 32 * 640  # of them, the 1.28 s that become sound
 KNOWN = 0.25  # share of the cuts whose mel is the true one
 
 
@@ -36,8 +39,8 @@ class Decoded:
     """True voices and the mel that the estimator makes of their symbols, as at the decoder."""
 
     def __init__(self, options: Options) -> None:
-        self.train = heard(options, "train")
-        self.held = heard(options, "val")
+        self.train = voiced(options, "train")
+        self.held = voiced(options, "val")
         self.speech = Speech(options.work, options.device)
         self.mel = LogMel().to(options.device)
 
@@ -48,11 +51,23 @@ class Decoded:
         return mel, self.speech.decoded(mel, token, layers)
 
 
+class Cuts(NamedTuple):
+    """What a step learns from: a waveform (B, SAMPLES), of its mel frames the true mel, the one
+    that the vocoder is given, and the pitch in Hz, 0 where there is none."""
+
+    wave: Tensor
+    mel: Tensor
+    given: Tensor
+    pitch: Tensor
+
+
 class VocoderStage(Stage):
     """Generator and judges; the judges join after ``judge_from`` steps.
 
     Most mels are decoded ones, of any number of acoustic layers: those are smooth where the voice
-    is not known, and the vocoder learns to make up what is missing as it learns to make up phase.
+    is not known, and the vocoder learns to make up what is missing. The pulses have the true pitch,
+    or no harmonic would be where the true voice has it; the network that finds the pitch learns
+    beside.
     """
 
     name = "vocoder"
@@ -74,37 +89,51 @@ class VocoderStage(Stage):
         grown(self.nets["vocoder"], tensors, "vocoder")
 
     def _drawn(self, rng: np.random.Generator) -> tuple[Tensor, ...]:
-        """Waveforms and tokens (B, FRAMES), layers, whose mel is known (B,), where cuts begin."""
-        wave, token = self.voices.train.batch(rng, self.batch, FRAMES)
+        """Waveforms, tokens and pitches of FRAMES, layers, whose mel is known (B,), where cuts
+        begin."""
+        drawn = self.voices.train.batch(rng, self.batch, FRAMES)
         layers = depths(rng, self.batch)
         known = rng.random(self.batch) < KNOWN
         first = rng.integers(0, FRAMES - SAMPLES // 640 + 1, self.batch)
-        return wave, token, *(torch.from_numpy(x) for x in (layers, known, first))
+        return *drawn, *(torch.from_numpy(x) for x in (layers, known, first))
 
-    def _cuts(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Waveform (B, SAMPLES), its mel and the one that the vocoder is given."""
+    def _cuts(self) -> tuple[Cuts, Tensor]:
+        """The cuts, and what finding the pitch costs over the whole of what was drawn."""
         drawn = (x.to(self.o.device) for x in self.next(self._drawn))
-        wave, token, layers, known, first = drawn
+        wave, token, pitch, layers, known, first = drawn
         mel, given = self.voices.mels(wave, token, layers)
         # a little noise on the mel: at the decoder it is never exact
         noisy = mel + 0.05 * torch.rand((), device=mel.device) * torch.randn_like(mel)
         given = torch.where(known[:, None, None], noisy, given)
+        with self.autocast():
+            likely = self.net.pitch(given)
         rows = 2 * first[:, None] + torch.arange(SAMPLES // 320, device=mel.device)
         at = 640 * first[:, None] + torch.arange(SAMPLES, device=mel.device)
-        rows = rows[..., None].expand(-1, -1, mel.shape[2])
-        return wave.gather(1, at), mel.gather(1, rows), given.gather(1, rows)
+        bands = rows[..., None].expand(-1, -1, mel.shape[2])
+        cuts = Cuts(*(wave.gather(1, at), mel.gather(1, bands), given.gather(1, bands)),
+                    filled(pitch).gather(1, rows))  # fmt: skip
+        return cuts, pitch_loss(likely, pitch)
+
+    @property
+    def net(self) -> Vocoder:
+        net = self.nets["vocoder"]
+        assert isinstance(net, Vocoder)
+        return net
 
     def step(self, i: int) -> dict[str, float]:
-        real, mel, given = self._cuts()
+        cuts, off_pitch = self._cuts()
         with self.autocast():
-            fake = self.nets["vocoder"](given)
-        mel_loss = (self.mel(fake) - mel).abs().mean()
-        stft_loss = spectral_loss(fake, real)
-        loss = 15 * mel_loss + 2 * stft_loss
-        out = {"mel": mel_loss.item(), "stft": stft_loss.item()}
+            filters = self.net.filters(cuts.given)
+        noise = torch.randn_like(cuts.wave)
+        fake = filtered(filters, cuts.pitch, noise, self.net.window)
+        mel_loss = (self.mel(fake) - cuts.mel).abs().mean()
+        stft_loss = spectral_loss(fake, cuts.wave)
+        loss = 15 * mel_loss + 2 * stft_loss + off_pitch
+        out = {"mel": mel_loss.item(), "stft": stft_loss.item(), "pitch": off_pitch.item()}
         if i >= self.start:
             with self.autocast():
-                seen_real, seen_fake = self.nets["judges"](real), self.nets["judges"](fake.detach())
+                seen_real = self.nets["judges"](cuts.wave)
+                seen_fake = self.nets["judges"](fake.detach())
                 bad = judge.judge_loss(seen_real, seen_fake)
             self._descend("judges", bad)
             self.nets["judges"].requires_grad_(False)
@@ -125,15 +154,24 @@ class VocoderStage(Stage):
         self.optims[which].step()
 
     def validate(self, nets: nn.ModuleDict) -> dict[str, float]:
-        wave, token = (x.to(self.o.device) for x in self.held)
+        """``right``: how often the pitch is, of voiced frames; distances are with the pitch that
+        was found, as at the decoder."""
+        wave, token, pitch = (x.to(self.o.device) for x in self.held)
+        net = nets["vocoder"]
+        assert isinstance(net, Vocoder)
+        make = torch.Generator(wave.device).manual_seed(0)
+        noise = torch.randn(wave.shape, generator=make, device=wave.device)
         # judged weights sound better at a slightly worse distance: the newest win
         out = {"score": -self._steps()}
-        for layers in (0, 2, 6):
-            sent = torch.full((len(wave),), layers, device=wave.device)
+        for layers in (0, 2, 6, None):
+            sent = torch.full((len(wave),), layers or 0, device=wave.device)
             mel, given = self.voices.mels(wave, token, sent)
-            out[f"mel{layers}"] = float((self.mel(nets["vocoder"](given)) - mel).abs().mean())
-        fake = nets["vocoder"](mel)
-        out["mel"] = float((self.mel(fake) - mel).abs().mean())
+            given = mel if layers is None else given
+            found = pitch_of(net.pitch, given)
+            fake = net(given, found, noise)
+            name = "" if layers is None else str(layers)
+            out[f"right{name}"] = share_right(found, pitch)
+            out[f"mel{name}"] = float((self.mel(fake) - mel).abs().mean())
         return out | {"stft": float(spectral_loss(fake, wave))}
 
     def _steps(self) -> float:
@@ -142,3 +180,14 @@ class VocoderStage(Stage):
 
     def export(self, nets: nn.ModuleDict) -> dict[str, Tensor]:
         return {f"vocoder.{k}": v for k, v in nets["vocoder"].state_dict().items()}
+
+
+def pitch_loss(likely: Tensor, pitch: Tensor) -> Tensor:
+    """Cross entropy of log probabilities (B, T, 96) and pitch (B, T) in Hz where there is one, the
+    classes beside the right one counting a little."""
+    there = pitch > 0
+    if not there.any():
+        return likely.sum() * 0
+    classes = torch.arange(likely.shape[-1], device=likely.device)
+    near = (-(classes - place(pitch[there])[:, None]).square() / 2).exp()
+    return -(near / near.sum(1, keepdim=True) * likely[there]).sum(1).mean()
