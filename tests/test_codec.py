@@ -7,6 +7,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+import torch
 
 import avcc
 from avcc import weights
@@ -184,8 +185,10 @@ def test_a_lost_segment_is_concealed_and_told() -> None:
     assert len(clip.audio) == len(whole.audio)
     # what lies in other segments, away from the border, is what it was
     away = slice(0, 3 * 16_000)
-    a, b = clip.audio[away], whole.audio[away]
-    assert np.corrcoef(np.abs(a), np.abs(b))[0, 1] > 0.8
+    # (its spectrum: pulses drift apart where the pitch differs by a hair)
+    heard = clip.audio[away], whole.audio[away]
+    a, b = (LogMel()(torch.from_numpy(x)[None]).numpy() for x in heard)
+    assert np.corrcoef(a.ravel(), b.ravel())[0, 1] > 0.95
     start = next(iter(clip.frames)).astype(np.int16)
     assert np.abs(start - next(iter(whole.frames))).mean() < 3
 
