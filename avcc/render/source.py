@@ -20,8 +20,10 @@ def pulses(pitch: Tensor, hop: int = 320) -> Tensor:
     """Pitch (B, T) in Hz, of frames centred on samples ``hop j + hop / 2`` -> float32 (B, hop T) of
     unit power: cosines at all multiples of the pitch, in phase, the first one at its peak at first.
     """
+    # phases of minutes need float64, which Apple's GPUs don't have
+    known = pitch.cpu() if pitch.device.type == "mps" else pitch
     smooth = F.interpolate(
-        pitch.clamp(min=1.0).log()[:, None].double(),
+        known.clamp(min=1.0).log()[:, None].double(),
         scale_factor=hop,
         mode="linear",
         align_corners=False,
@@ -34,7 +36,7 @@ def pulses(pitch: Tensor, hop: int = 320) -> Tensor:
     flat = sine < 1e-3
     kernel = ((2 * count + 1) * half).sin() / (2 * sine.masked_fill(flat, 1.0)) - 0.5
     kernel = torch.where(flat, count, kernel)
-    return kernel * (2 / count).sqrt()
+    return (kernel * (2 / count).sqrt()).to(pitch.device)
 
 
 def minimum_phase(log_magnitude: Tensor) -> Tensor:
