@@ -15,13 +15,14 @@ import numpy as np
 
 from avcc.diffusion.sample import plan
 from avcc.errors import AvccError, FormatError
-from avcc.render import speak
 from avcc.shots import neighbours
 from avcc.stages import FRAME_RATE, SAMPLES_PER_FRAME, SEGMENT_FRAMES, Stream
 
 # Frames beyond a window that it depends on: estimator and driver hear 40, motion is interpolated
 # between codes that lie up to 50 apart.
 REACH = 50
+# Frames beside one whose mel may decide how it sounds: a piece of a voice, and where it may end.
+HEARD = 160
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def span(stream: Stream, start: float = 0.0, duration: float | None = None) -> S
     keys = np.array([one[0] for one in stream.identities])
     used = np.unique(neighbours(keys, np.arange(first, last), stream.cuts))
     later = keys[used[used > 0]]  # the first key frame's mesh is sent, others' follow from motion
-    heard = speak.REACH if head.samples else 0
+    heard = HEARD if head.samples else 0
     windows = tuple(
         (a, b)
         for a, b in plan(head.frames)

@@ -16,10 +16,10 @@ from avcc.diffusion.avdiff import MEL, AVDiff, Condition
 from avcc.diffusion.blocks import BranchBlock
 from avcc.diffusion.conditions import Conditions
 from avcc.diffusion.estimate import Estimator
-from avcc.diffusion.noise import gaussian, philox
 from avcc.diffusion.sample import OVERLAP, WINDOW, plan, sample, window_sample
 from avcc.diffusion.schedule import MEL_UNSENT, between, mel_off, times
 from avcc.layers import halve, rotary
+from avcc.noise import gaussian, philox
 from avcc.stages import BANDS, LATENT, MOTION, SHAPE, SILENT, UNSENT, VOICE, Features, KeyFrame
 
 torch.set_num_threads(1)

@@ -75,8 +75,8 @@ def _keys_sent(budget: float, away: list[float]) -> int:
 
 
 def test_more_bits_buy_more_key_frames_where_they_help() -> None:
-    far = [12.0, 8, 5, 3, 2, 1.5, 1.2, 1.0]
-    sent = [_keys_sent(budget, far) for budget in (900, 2500, 5000, 10_000, 30_000)]
+    far = [24.0, 16, 10, 6, 4, 3, 2.4, 2.0]
+    sent = [_keys_sent(budget, far) for budget in (900, 2500, 5000, 10_000, 100_000)]
     assert sent == sorted(sent) and sent[0] == 1 and sent[-1] == 8
     assert _keys_sent(30_000, [3.0, 3.0, 3.0]) == 1  # where they don't, they aren't sent
 

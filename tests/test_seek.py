@@ -19,8 +19,9 @@ from avcc.container.write import write
 from avcc.diffusion.sample import WINDOW
 from avcc.entropy import coder
 from avcc.errors import AvccError, FormatError
+from avcc.render import speak
 from avcc.render.draw import Rendering
-from avcc.span import REACH, span
+from avcc.span import HEARD, REACH, span
 from avcc.stages import SEGMENT_FRAMES, Clip, Symbols
 
 VECTORS = Path(__file__).parent / "vectors"
@@ -113,6 +114,7 @@ def test_a_part_needs_its_own_segments_only(start: float, duration: float | None
     near = range((first - WINDOW - REACH) // 100, (last + WINDOW + REACH) // 100 + 1)
     keys = {n for n in part.segments if n not in near}
     assert len(keys) <= 7, "around one later key frame"
+    assert speak.REACH == HEARD
     senseless = tuple(b"\xff" * 9 if n in rest else p for n, p in enumerate(stream.segments))
     data = write(replace(stream, segments=senseless))
     found = coder.decode(read(data), weights.codebook(stream.head.model))

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from avcc.analysis.mel import LEVEL, SILENCE, active_level
-from avcc.diffusion.noise import gaussian
+from avcc.noise import gaussian
 from avcc.render.pitch import STEPS, contour, place
 from avcc.render.source import minimum_phase, pulses
 from avcc.render.speak import MARGIN, NOISE_STREAM, PIECE, Speaker, pieces

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from avcc.diffusion.avdiff import MEL, AVDiff, Condition
-from avcc.diffusion.noise import gaussian
 from avcc.diffusion.schedule import times
+from avcc.noise import gaussian
 from avcc.stages import MOTION
 
 WINDOW, OVERLAP = 200, 40  # tokens: 8 s, of which 1.6 s are shared with the next window

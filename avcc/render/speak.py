@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from avcc.analysis.mel import LEVEL, loud_level, powers
-from avcc.diffusion.noise import gaussian
+from avcc.noise import gaussian
 from avcc.render.pitch import pitch_of
 from avcc.render.voice import Vocoder
 from avcc.stages import SAMPLES_PER_FRAME
