@@ -48,10 +48,11 @@ def test_a_voice_by_onnx_runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     pitch = torch.from_numpy(contour(likely[0].numpy()))[None]
     noise = torch.randn(1, 74 * 320, generator=torch.Generator().manual_seed(3))
     wave = filtered(filters, pitch, noise, vocoder.window)
-    wanted = vocoder(mel, pitch_of(vocoder.pitch, mel), noise)
+    # what differs in its last digits would add up over 1.5 s of phase: the pitch by itself
+    torch.testing.assert_close(pitch, pitch_of(vocoder.pitch, mel), atol=0, rtol=1e-4)
+    wanted = vocoder(mel, pitch, noise)
     assert wave.shape == wanted.shape == (1, 74 * 320)
-    # a pitch that differs in its last digits adds up over 1.5 s of phase
-    assert float((wave - wanted).abs().max()) < 5e-3 * float(wanted.abs().max())
+    assert float((wave - wanted).abs().max()) < 1e-3 * float(wanted.abs().max())
     before = told.path.read_bytes()
     with pytest.raises(AvccError, match="exists already"):
         list(export.export(tmp_path / "new"))

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from avcc.analysis.mel import HOP
 from avcc.render.pitch import HIGHEST, LOWEST
 from avcc.training.loop import Options
 from avcc.training.tokens import Spoken, heard
 
-HOP = 320  # samples between pitches: those of mel frames
 MIDDLE = 150.0  # Hz, where a cut has no voice at all
 
 
