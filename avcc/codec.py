@@ -29,7 +29,8 @@ from avcc.entropy import coder
 from avcc.entropy.count import segment_bits
 from avcc.errors import RateError
 from avcc.layers import loaded
-from avcc.quantise.rate import STRIDES, Costs, check_mode, ranked
+from avcc.pitch import Pitch
+from avcc.quantise.rate import STRIDES, Costs, Plan, check_mode, ranked
 from avcc.quantise.scalar import STEPS
 from avcc.quantise.symbols import Quantiser, Tokens
 from avcc.span import span
@@ -95,10 +96,10 @@ class Codec:
         if warn and seen.seen < FOLLOWED:
             warn(f"the face could be followed in only {seen.seen:.0%} of the pictures")
         wave = np.zeros(0, np.float32) if clip.audio is None else clip.audio
-        heard = self._encoder.ear(wave, clip.count)
+        heard = self._encoder.ear(wave, clip.count, self._encoder.pitch)
         voice = np.append(heard.voice, np.float32(heard.level))
         sound = heard.semantic, heard.acoustic, heard.silent, voice
-        return Features(seen.keys, seen.motion, *sound, seen.cuts), seen.away
+        return Features(seen.keys, seen.motion, *sound, seen.cuts, heard.pitch), seen.away
 
     def _fitted(
         self,
@@ -123,7 +124,7 @@ class Codec:
         for number, plan in enumerate(plans):
             if progress:
                 progress("fitting", number / len(plans))
-            stream = self._stream(features, tokens, replace(head, point=plan.point), plan.keys)
+            stream = self._stream(features, tokens, head, plan)
             spent = len(written(stream)) - plan.keys * len(_PLACEHOLDER)
             sent = sorted(features.keys[: plan.keys], key=lambda key: key.frame)
             room = budget - spent - plan.keys * VARINT_GROWS
@@ -156,16 +157,18 @@ class Codec:
         }
         layers = range(book.layers + 1)
         voice = {n: bits(OperatingPoint(0, 0, n, True), 1) for n in layers} if sound else {}
-        blank = replace(head, point=OperatingPoint(0, 0, 0, False))
-        one, two = (len(written(self._stream(features, tokens, blank, n))) for n in (1, 2))
+        blank = OperatingPoint(0, 0, 0, False)
+        bare = Plan(blank, 1), Plan(blank, 2), Plan(blank, 1, pitch=True)
+        one, two, pitched = (len(written(self._stream(features, tokens, head, p))) for p in bare)
         # Closing a segment's coder costs half a byte, and rounds up.
         fixed = one + -(-head.frames // SEGMENT_FRAMES)
-        return Costs(motion, voice, fixed, two - one, away)
+        return Costs(motion, voice, fixed, two - one, away, pitched - one)
 
-    def _stream(self, features: Features, tokens: Tokens, head: Head, count: int) -> Stream:
-        """Coded, with a placeholder for each of ``count`` pictures."""
+    def _stream(self, features: Features, tokens: Tokens, head: Head, plan: Plan) -> Stream:
+        """Coded as planned, with a placeholder for each of the pictures."""
         quantiser, bank, shape = self._encoder.quantiser, self._encoder.bank, self._encoder.shape
-        sent = sorted(features.keys[:count], key=lambda key: key.frame)
+        head = replace(head, point=plan.point)
+        sent = sorted(features.keys[: plan.keys], key=lambda key: key.frame)
         base, first = features.keys[0].mesh, sent[0].mesh
         if first is not base:
             features = replace(features, motion=bank.rebased(features.motion, base, first))
@@ -177,7 +180,8 @@ class Codec:
             identities.append(replace(one, picture=_PLACEHOLDER, side=256))
         segments = quantiser.segments(features, tokens, head.point)
         cuts = features.cuts if len(sent) > 1 else ()  # one key frame is for all shots
-        symbols = Symbols(head, tuple(identities), tuple(segments), cuts)
+        pitch = tokens.pitch if plan.pitch else ()
+        symbols = Symbols(head, tuple(identities), tuple(segments), cuts, pitch)
         return coder.encode(symbols, self._encoder.book)
 
     def decode(
@@ -225,6 +229,7 @@ class _Encoder:
         self.bank, self.shape = banks(self.book.arrays)
         self.quantiser = Quantiser(self.book)
         self.ear = loaded(Ear(), weights.tensors(model, "speech"), "ear.", device)
+        self.pitch = loaded(Pitch(), weights.tensors(model, "vocoder"), "vocoder.pitch.", device)
 
 
 _encoder = lru_cache(maxsize=2)(_Encoder)

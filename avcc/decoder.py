@@ -100,4 +100,5 @@ class Decoder:
         if not samples or latents.mel is None:
             return None
         level = float(features.voice[-1])
-        return self.speaker(latents.mel, features.silent, level, samples, first, seed)
+        how = level, samples, first, seed, features.pitch
+        return self.speaker(latents.mel, features.silent, *how)

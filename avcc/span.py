@@ -16,7 +16,7 @@ import numpy as np
 from avcc.diffusion.sample import plan
 from avcc.errors import AvccError, FormatError
 from avcc.shots import neighbours
-from avcc.stages import FRAME_RATE, SAMPLES_PER_FRAME, SEGMENT_FRAMES, Stream
+from avcc.stages import FRAME_RATE, PITCH_FRAMES, SAMPLES_PER_FRAME, SEGMENT_FRAMES, Stream
 
 # Frames beyond a window that it depends on: estimator and driver hear 40, motion is interpolated
 # between codes that lie up to 50 apart.
@@ -44,9 +44,11 @@ class Span:
         return max(0, min(total, self.last * SAMPLES_PER_FRAME) - self.first * SAMPLES_PER_FRAME)
 
     def of(self, stream: Stream) -> Stream:
-        """The stream without the segments that aren't needed."""
+        """The stream without the segments, and parts of the pitch, that aren't needed."""
+        parts = {n * SEGMENT_FRAMES // PITCH_FRAMES for n in self.segments}
         kept = (p if n in self.segments else None for n, p in enumerate(stream.segments))
-        return replace(stream, segments=tuple(kept))
+        pitch = (p if n in parts else None for n, p in enumerate(stream.pitch))
+        return replace(stream, segments=tuple(kept), pitch=tuple(pitch))
 
 
 def span(stream: Stream, start: float = 0.0, duration: float | None = None) -> Span:

@@ -25,6 +25,10 @@ BANDS = 80  # of the log-mel spectrogram, two frames of which make a token
 LATENT = 32  # numbers in an acoustic latent
 VOICE = 24  # numbers in a voice code, beside the gain
 TOKENS = 1024  # semantic tokens that sound
+PITCH_FRAMES = 1000  # 40 s: so much of a voice's pitch decodes on its own
+# Pitches that can be sent, in Hz: sixteenths of an octave around 120 Hz.
+PITCH_LEAST, PITCH_MOST = -16, 32
+PITCHES = 120.0 * 2.0 ** (np.arange(PITCH_LEAST, PITCH_MOST + 1) / 16)
 SILENT, UNSENT = TOKENS, TOKENS + 1  # the token of silence; at the decoder: nothing was sent
 
 # What an encoder may be asked to send: what is best at the rate, motion and voice, the voice alone
@@ -122,12 +126,14 @@ class Head:
 @dataclass(frozen=True)
 class Symbols:
     """Everything that is sent, as integers. ``None`` in ``segments``: lost, to be concealed.
-    ``cuts``: frames at which another shot begins, rising."""
+    ``cuts``: frames at which another shot begins, rising. ``pitch``: int64 of every frame, in
+    sixteenths of an octave from 120 Hz, in parts of ``PITCH_FRAMES``; empty where none is sent."""
 
     head: Head
     identities: tuple[Identity, ...]
     segments: tuple[Segment | None, ...]
     cuts: tuple[int, ...] = ()
+    pitch: tuple[np.ndarray | None, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -136,7 +142,7 @@ class Stream:
 
     ``identities``: (frame, side, code of shape and voice, picture). ``segments``: payload, or
     ``None`` where the bytes were damaged. ``damage``: sentences for a person, empty if all is well.
-    ``cuts``: frames at which another shot begins.
+    ``cuts``: frames at which another shot begins. ``pitch``: payloads of its parts, as segments.
     """
 
     head: Head
@@ -144,6 +150,7 @@ class Stream:
     segments: tuple[bytes | None, ...]
     damage: tuple[str, ...] = field(default=())
     cuts: tuple[int, ...] = ()
+    pitch: tuple[bytes | None, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -170,7 +177,9 @@ class Features:
     ``keys[0]``; rows of NaN were not sent. ``semantic``: at the encoder float32
     (N, D) features of the AudioMAE, at the decoder int64 (N,) tokens, -1 where not sent.
     ``acoustic``: float32 (N, A), latents, zero where not sent. ``silent``: bool (N,). ``voice``:
-    float32 (V,). ``cuts``: frames at which another shot begins.
+    float32 (V,). ``cuts``: frames at which another shot begins. ``pitch``: at the encoder float32
+    (N, 49), log likelihood of each of ``PITCHES``, at the decoder float32 (N,) in Hz, NaN where it
+    was not sent; ``None``: nobody listened for it.
     """
 
     keys: tuple[KeyFrame, ...]
@@ -180,6 +189,7 @@ class Features:
     silent: np.ndarray
     voice: np.ndarray
     cuts: tuple[int, ...] = ()
+    pitch: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

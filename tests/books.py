@@ -8,6 +8,7 @@ import numpy as np
 
 from avcc.entropy.tables import Codebook, frequencies, table_shapes
 from avcc.stages import (
+    PITCH_FRAMES,
     SEGMENT_FRAMES,
     Crop,
     Head,
@@ -57,8 +58,10 @@ def symbols(
     spread: float = 1.5,
     crop: Crop | None = None,
     picture: int = 900,
+    pitch: float = 0.0,
 ) -> Symbols:
-    """A clip of random symbols for ``book()``; ``spread``: of the motion, in quantiser steps."""
+    """A clip of random symbols for ``book()``; ``spread``: of the motion, in quantiser steps;
+    ``pitch``: how much it moves, nothing is sent where it doesn't."""
     point = point or OperatingPoint(2, 1, 1, True)
     rng = np.random.default_rng(seed)
     segments = []
@@ -84,7 +87,10 @@ def symbols(
         seed=seed & 0xFFFF,
         point=point,
     )
-    return Symbols(head, (one,), tuple(segments))
+    moves = rng.normal(0, pitch, frames) if pitch else np.zeros(0)
+    codes = np.rint(moves).astype(np.int64).cumsum()
+    parts = tuple(codes[a : a + PITCH_FRAMES] for a in range(0, len(codes), PITCH_FRAMES))
+    return Symbols(head, (one,), tuple(segments), pitch=parts)
 
 
 def same(a: Symbols, b: Symbols) -> bool:
@@ -111,5 +117,13 @@ def same(a: Symbols, b: Symbols) -> bool:
             and equal(s.semantic, t.semantic)
             and equal(s.acoustic, t.acoustic)
         ):
+            return False
+    if len(a.pitch) != len(b.pitch):
+        return False
+    for x, y in zip(a.pitch, b.pitch, strict=True):
+        if x is None or y is None:
+            if x is not y:
+                return False
+        elif not equal(x, y):
             return False
     return True

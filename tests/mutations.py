@@ -24,7 +24,7 @@ from avcc.stages import Symbols
 
 Files = tuple[bytes, ...]
 Mutation = Callable[[np.random.Generator, bytes, Files], bytes]
-TYPES = b"HISctqQZ\x00\xff1"
+TYPES = b"HIScptqQZ\x00\xff1"
 NUMBERS = (0, 1, 2, 99, 126, 127, 128, 255, 2047, 65_535, 65_536, 1 << 20, 1 << 28, 1 << 34)
 
 
@@ -190,16 +190,20 @@ def spoil_symbols(rng: np.random.Generator, data: bytes, files: Files) -> bytes:
         shape[where] = rng.integers(-size, size + 1, int(where.sum()))
         voice = rng.integers(0, 8, len(one.voice))
         identities[at] = replace(one, shape=shape, voice=voice)
-    segments = []
+    segments, reach = [], min(size, VALUE_MOST // 2)
     for seg in symbols.segments:
         if seg is not None and rng.random() < 0.7:
             motion = seg.motion.copy()
             where = rng.random(motion.shape) < rng.choice([0.01, 0.5])
-            reach = min(size, VALUE_MOST // 2)
             motion[where] = rng.integers(-reach, reach + 1, int(where.sum()))
             seg = replace(seg, motion=motion)
         segments.append(seg)
-    spoiled = Symbols(symbols.head, tuple(identities), tuple(segments), symbols.cuts)
+    pitch = [
+        p if p is None or rng.random() < 0.5 else rng.integers(-reach, reach + 1, len(p))
+        for p in symbols.pitch
+    ]
+    parts = tuple(identities), tuple(segments), symbols.cuts, tuple(pitch)
+    spoiled = Symbols(symbols.head, *parts)
     return write(coder.encode(spoiled, book))
 
 

@@ -10,6 +10,7 @@ codebook (``safetensors.numpy.load_file``), raises ``Wrong`` for a file to refus
     identities  a list of dicts: frame, side, shape, voice, picture (bytes)
     segments    a list of dicts, None where one is lost: motion (a list of codes, absolute values),
                 semantic (a token a frame), acoustic (a list a frame, empty if it is silent)
+    pitch       a list of lists, None where a part is missing or says nothing; empty if all are
     reports     a list of sentences on what was left out
 """
 
@@ -41,13 +42,15 @@ def need(condition: bool, what: str) -> None:
 
 
 def fingerprint(clip: dict[str, Any]) -> str:
-    """SHA-256, in hexadecimal, of all that ``read`` gave but cuts and reports.
+    """SHA-256, in hexadecimal, of all that ``read`` gave but cuts, reports, and pitch if there is
+    none.
 
     Hashed is a JSON text in ASCII: an object of head, identities and segments as they are, with
     pictures in lower-case hexadecimal, the keys of all objects sorted, and no white space. All
     numbers in it are integers, so the text is the same whoever writes it.
     """
     told = {key: clip[key] for key in ("head", "identities", "segments")}
+    told |= {"pitch": clip["pitch"]} if clip.get("pitch") else {}
     text = json.dumps(told, sort_keys=True, separators=(",", ":"), default=bytes.hex)
     return sha256(text.encode("ascii")).hexdigest()
 
@@ -105,7 +108,7 @@ def chunks(data: bytes) -> Iterator[Chunk | None]:
         chunk = chunk_at(data, at)
         yield chunk
         at = chunk[3] if chunk else at + 1
-        while not chunk and at < len(data) and not (data[at] in b"IS" and chunk_at(data, at)):
+        while not chunk and at < len(data) and not (data[at] in b"ISp" and chunk_at(data, at)):
             at += 1
 
 
@@ -246,6 +249,27 @@ def read_audio(coder: Decoder, frames: int, layers: int) -> tuple[list[int], lis
     return semantic, acoustic
 
 
+def read_pitch(flags: int, payload: bytes, frames: int, arrays: Any) -> tuple[int, Any]:
+    """The number of a part, -1 where it is malformed, and its pitches, None if senseless."""
+    fields = Fields(payload)
+    try:
+        need(flags < 128, "unknown flags of the pitch")
+        number = fields.varint(127, 1 << 35) if flags == 127 else flags
+        need(1000 * number < frames, "there is no such part")
+    except Wrong:
+        return -1, None
+    coder, m, pitch = Decoder(fields.rest(), arrays), 64, [0]
+    try:
+        for _ in range(min(1000, frames - 1000 * number)):
+            r = coder.signed("motion", 3 * sum(edge <= m for edge in EDGES) + 1)
+            pitch.append(pitch[-1] + r)
+            m += (16 * abs(r) - m) >> 2
+        coder.close()
+    except Wrong:
+        return number, None
+    return number, pitch[1:]
+
+
 def read_fields(flags: int, payload: bytes, head: Any) -> tuple[dict[str, Any], bytes]:
     """What stands in an identity beside the code of shape and voice, and that code."""
     need(flags < 2, "unknown flags of an identity")
@@ -284,6 +308,7 @@ def read(data: bytes, arrays: Any) -> dict[str, Any]:
     segments: list[dict[str, Any] | None] = [None] * -(-frames // 100)
     reports: list[str] = []
     cuts: list[int] | None = None
+    pitch: dict[int, Any] = {}
     last, seen = -1, set()
     for chunk in stream:
         kind, flags, payload, _ = chunk or nothing
@@ -307,9 +332,13 @@ def read(data: bytes, arrays: Any) -> dict[str, Any]:
                 segments[number] = read_segment(fields.rest(), count, head, arrays)
             elif kind == "c" and cuts is None:
                 cuts = read_cuts(flags, payload, frames)
+            elif kind == "p":
+                part, found = read_pitch(flags, payload, frames, arrays)
+                pitch.setdefault(part, found)
         except Wrong as error:
             need(bool(identities), str(error))
             reports.append(f"{kind}: {error}")
     need(bool(identities), "there is no identity")
     told = {"head": head, "identities": identities, "segments": segments, "cuts": cuts or []}
-    return told | {"reports": reports}
+    parts = [pitch.get(n) for n in range(-(-frames // 1000))]
+    return told | {"pitch": parts if any(parts) else [], "reports": reports}

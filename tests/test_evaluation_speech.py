@@ -47,8 +47,8 @@ def test_utterances_of_a_list(manifest: Path) -> None:
 
 def test_more_layers_cost_more_and_come_nearer() -> None:
     audio = voices.vowels(1.5)
-    few, many = ours(audio, 0), ours(audio, 4)
-    assert few.size < many.size
+    bare, few, many = ours(audio, 0, False), ours(audio, 0, True), ours(audio, 4, True)
+    assert bare.size < few.size < many.size
     assert few.sound is not None and many.sound is not None
     assert len(few.sound) == len(many.sound) == len(audio)
     away = [

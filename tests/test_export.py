@@ -12,7 +12,7 @@ import torch
 from avcc import cli, export, weights
 from avcc.errors import AvccError
 from avcc.layers import loaded
-from avcc.render.pitch import contour, pitch_of
+from avcc.pitch import contour, pitch_of
 from avcc.render.voice import Filters, Vocoder, filtered
 
 ROOT = Path(__file__).parent.parent

@@ -20,7 +20,7 @@ import reader
 from safetensors.numpy import load_file
 
 from avcc import weights
-from avcc.container.layout import CUTS, SEGMENT, pack_chunk, varint
+from avcc.container.layout import CUTS, PITCH, SEGMENT, pack_chunk, varint
 from avcc.container.read import read
 from avcc.container.write import pack_identity, write
 from avcc.entropy.coder import Encoder, decode, encode
@@ -56,7 +56,8 @@ def by_avcc(data: bytes, book: Codebook) -> dict[str, Any]:
             segments[-1] = {"motion": seg.motion.tolist(), "semantic": tokens, "acoustic": rows}
     named = dict(zip(FIELDS.split(), head, strict=True))
     told = {"head": named, "identities": identities, "segments": segments}
-    return told | {"cuts": list(clip.cuts)}
+    pitch = [None if part is None else part.tolist() for part in clip.pitch]
+    return told | {"cuts": list(clip.cuts), "pitch": pitch if any(pitch) else []}
 
 
 def agree(data: bytes, book: Codebook = BOOK) -> dict[str, Any]:
@@ -75,7 +76,8 @@ def clip_of(seed: int) -> Stream:
     point = OperatingPoint(seed % 8, seed % books.STEPS, seed // 3 % 3, seed % 5 < 4)
     crop = Crop(-800 * seed, 65_535 - seed, 1 + seed, 720, 65_535) if seed % 3 else None
     frames, spread = 1 + int(rng.integers(330)), (0.0, 0.5, 4.0, 40.0, 20_000.0)[seed % 7 % 5]
-    clip = books.symbols(seed, frames, point, seed % 4 < 3, spread, crop, 1 + seed)
+    tune = (0.0, 0.3, 3.0, 300.0)[seed // 2 % 4]
+    clip = books.symbols(seed, frames, point, seed % 4 < 3, spread, crop, 1 + seed, tune)
     head = replace(clip.head, rate=Fraction(1 + seed, 1 + seed % 9) if seed % 2 else Fraction(25))
     first = replace(clip.identities[0], frame=int(rng.integers(frames)) if seed % 6 > 3 else 0)
     wild = np.rint(rng.normal(0, 10.0 ** (seed % 6), books.SHAPE)).astype(np.int64)
@@ -97,6 +99,34 @@ def test_every_symbol_agrees() -> None:
         assert None not in agree(write(clip_of(seed), "hello" if seed % 2 else ""))["segments"]
 
 
+def test_parts_of_a_pitch_agree() -> None:
+    """Each in its place; one that is lost, senseless, malformed or doubled says nothing."""
+    clip = books.symbols(3, 2100, OperatingPoint(50, 0, 0, False), picture=9, pitch=2.0)
+    data = write(encode(clip, BOOK))
+    parts = chunks_of(data)
+    at = [i for i, part in enumerate(parts) if part[:1] == b"p"]
+    found = agree(data)
+    assert data[9] == 1 and [len(part) for part in found["pitch"]] == [1000, 1000, 100]
+    # in front of the segment that the first frame lies in: that of the number 10 n
+    assert [parts[i + 1][:2] for i in at] == [b"S\0", b"S\n", b"S\x14"]
+
+    def without(which: int, *instead: bytes) -> list[Any]:
+        rest = [*parts[: at[which]], *instead, *parts[at[which] + 1 :]]
+        return agree(data[:10] + b"".join(rest))["pitch"]
+
+    code = parts[at[1]][4:-4]
+    good = pack_chunk(PITCH, 1, code)
+    assert good == parts[at[1]]
+    for bad in (pack_chunk(PITCH, 1, code[:-1]), pack_chunk(PITCH, 1, code + b"\0")):
+        assert without(1, bad, good) == [found["pitch"][0], None, found["pitch"][2]]
+    for bad in (pack_chunk(PITCH, 3, code), pack_chunk(PITCH, 128, code), good[:-1] + b"!", b""):
+        assert without(1, bad) == [found["pitch"][0], None, found["pitch"][2]]
+        assert without(1, bad, good) == found["pitch"]
+    assert without(1, good, pack_chunk(PITCH, 1, b"")) == found["pitch"]
+    # a decoder of version 1.0 skips what this one reads, whatever the minor version says
+    assert agree(data[:9] + b"\0" + data[10:]) == found
+
+
 def test_numbers_at_their_limits_agree() -> None:
     data = write(encode(books.symbols(5, 13_100, OperatingPoint(50, 0, 0, False)), BOOK))
     found, last = agree(data), chunks_of(data)[-5:]
@@ -114,7 +144,8 @@ def test_damaged_files_agree() -> None:
     """Bytes changed, put in and taken out, half of the time behind a right checksum."""
     rng, refused, lost = np.random.default_rng(11), 0, 0
     points = [OperatingPoint(10, 1, 1, True), OperatingPoint(20, 2, 0, False)]
-    files = [write(encode(books.symbols(3, 105, p, picture=9), BOOK), "hi") for p in points]
+    clips = [books.symbols(3, 105, p, picture=9, pitch=i) for i, p in enumerate(points)]
+    files = [write(encode(clip, BOOK), "hi") for clip in clips]
     for trial in range(300):
         parts, which = chunks_of(files[trial % 2]), int(rng.integers(5))
         body = bytearray(parts[which])
@@ -133,7 +164,8 @@ def test_damaged_files_agree() -> None:
 
 def test_chunks_in_any_order_agree() -> None:
     """Files of chunks drawn at random: doubles, strangers, senseless ones, wrong numbers."""
-    stream = encode(books.symbols(6, 305, OperatingPoint(25, 0, 0, True), picture=12), BOOK)
+    point = OperatingPoint(25, 0, 0, True)
+    stream = encode(books.symbols(6, 305, point, picture=12, pitch=0.2), BOOK)
     head, first, *parts = chunks_of(write(stream, "hi"))
     codes = [stream.identities[0][2] + more for more in (b"", b"\1")]  # the second is senseless
     later = [pack_identity(n, 64, codes[n == 160], b"p", 305) for n in (40, 150, 304, 150, 160)]
@@ -144,14 +176,16 @@ def test_chunks_in_any_order_agree() -> None:
     fronts = [[head, first], [head], [head, parts[-1], first], [first], [head, first]]
     longer, strange = (head[1], head[3:-4] + b"\0"), (head[1] | 32, head[3:-4])
     fronts += [[pack_chunk(72, *longer), first], [pack_chunk(72, *strange), first]]
-    rng, refused, shots = np.random.default_rng(5), 0, 0
+    rng, refused, shots, pitched = np.random.default_rng(5), 0, 0, 0
+    pool += [pack_chunk(PITCH, n, parts[0][4:-4]) for n in range(3)]
     for trial in range(500):
         drawn = [pool[i] for i in rng.integers(1, len(pool), trial % 9)]
         data = b"\x89AVC\r\n\x1a\n\1" + bytes([trial % 2]) + b"".join(fronts[trial % 7] + drawn)
         found = agree(data)
         refused += not found
         shots += len(found.get("cuts", []))
-    assert 100 < refused < 500 and shots > 20
+        pitched += bool(found.get("pitch"))
+    assert 100 < refused < 500 and shots > 20 and pitched > 20
     for bad in (b"", b"RIFF", b"\x89AVC\r\n\x1a\n\1", b"\x89AVC\r\n\x1a\n\2\0" + head + first):
         assert not agree(bad)
 

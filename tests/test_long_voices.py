@@ -18,7 +18,7 @@ from avcc.analysis.mel import active_level, powers
 from avcc.analysis.speech import silent_frames
 from avcc.media import write
 from avcc.media.sound import read_sound
-from avcc.render.pitch import STEPS
+from avcc.pitch import STEPS
 from avcc.render.speak import Speaker
 from avcc.render.voice import Vocoder
 from avcc.stages import BANDS, SAMPLES_PER_FRAME

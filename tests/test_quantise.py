@@ -307,6 +307,19 @@ def test_more_budget_is_never_worse(seed: int, sound: bool) -> None:
         before = best
 
 
+def test_the_pitch_is_sent_where_it_is_worth_its_bytes() -> None:
+    costs = _costs(2)
+    assert not any(plan.pitch for plan in ranked(costs, 1e6))
+    cheap, dear = replace(costs, pitch=1.0), replace(costs, pitch=1e5)
+    assert ranked(cheap, 3e3)[0].pitch
+    for with_it in (cheap, dear):
+        plans = ranked(with_it, 1e6)
+        assert plans[0].pitch and len(plans) == 2 * len(ranked(costs, 1e6)) - 1
+        assert not plans[-1].pitch  # the cheapest
+    assert not any(plan.pitch for plan in ranked(dear, 9e4))
+    assert not any(plan.pitch for plan in ranked(cheap, 1e6, "video-driven"))
+
+
 def test_no_room_gives_the_cheapest_alone() -> None:
     costs = _costs(1)
     every = _plans(costs, 1e9)[:-1]

@@ -22,7 +22,7 @@ from avcc.errors import AvccError, FormatError
 from avcc.render import speak
 from avcc.render.draw import Rendering
 from avcc.span import HEARD, REACH, span
-from avcc.stages import SEGMENT_FRAMES, Clip, Symbols
+from avcc.stages import PITCH_FRAMES, SEGMENT_FRAMES, Clip, Symbols
 
 VECTORS = Path(__file__).parent / "vectors"
 FRAMES = 1130  # 45 s: twelve segments, eight windows
@@ -57,7 +57,9 @@ def long() -> bytes:
     key = symbols.identities[0]
     keys = tuple(replace(key, frame=frame) for frame in (40, 590, 1010))
     head = replace(symbols.head, frames=FRAMES, samples=FRAMES * 640 - 100)
-    whole = Symbols(head, keys, tuple(segments), cuts=(600,))
+    tune = np.rint(8 * np.sin(np.arange(FRAMES) / 20)).astype(np.int64)
+    pitch = tune[:PITCH_FRAMES], tune[PITCH_FRAMES:]
+    whole = Symbols(head, keys, tuple(segments), (600,), pitch)
     return write(coder.encode(whole, weights.codebook(head.model)))
 
 
@@ -98,9 +100,11 @@ def test_a_part_is_what_the_whole_is_there(start: float, duration: float | None)
     assert everything is not None
     said = everything[640 * first : 640 * (first + count)]
     assert part.audio.shape == said.shape
-    gain = np.sqrt(np.square(said).sum() / np.square(part.audio).sum())
-    assert abs(20 * np.log10(gain)) < LEVEL
-    np.testing.assert_allclose(part.audio * gain, said, atol=1e-4 * np.abs(said).max())
+    free = (abs(said) < 1) & (abs(part.audio) < 1)  # a loud sample of one of them may be clipped
+    here, there = part.audio[free], said[free]
+    gain = np.sqrt(np.square(there).sum() / np.square(here).sum())
+    assert abs(20 * np.log10(gain)) < LEVEL and free.mean() > 0.99
+    np.testing.assert_allclose(here * gain, there, atol=1e-4 * np.abs(said).max())
 
 
 @pytest.mark.parametrize(("start", "duration"), PARTS[1:4])

@@ -9,7 +9,7 @@ import pytest
 import torch
 from rehearsal import one_step, options
 
-from avcc.render.pitch import STEPS, place
+from avcc.pitch import STEPS, place
 from avcc.training import discriminators, voiced
 from avcc.training.acoustic import AcousticStage
 from avcc.training.export import save_weights

@@ -1,4 +1,4 @@
-"""The voice: pulses and noise, the pitch, their filters, and speaking whole clips."""
+"""The voice: pulses and noise, their filters, and speaking whole clips."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ import torch
 
 from avcc.analysis.mel import LEVEL, SILENCE, active_level
 from avcc.noise import gaussian
-from avcc.render.pitch import STEPS, contour, place
 from avcc.render.source import minimum_phase, pulses
-from avcc.render.speak import MARGIN, NOISE_STREAM, PIECE, Speaker, pieces
+from avcc.render.speak import MARGIN, NOISE_STREAM, PIECE, Speaker, between, pieces
 from avcc.render.voice import BINS, Filters, Vocoder, filtered, inverse_stft, stft
 from avcc.stages import BANDS, SAMPLES_PER_FRAME
 
@@ -50,41 +49,6 @@ def test_the_phase_is_the_least_that_the_gain_allows() -> None:
     spectrum = torch.fft.rfft(0.7 ** torch.arange(640, dtype=torch.float64))
     phase = minimum_phase(spectrum.abs().log()[None, :, None])[0, :, 0]
     torch.testing.assert_close(phase, spectrum.angle(), atol=1e-6, rtol=0)
-
-
-# -- pitch ------------------------------------------------------------------------------------
-
-
-def _likely(pitch: np.ndarray, sure: float = 0.5) -> np.ndarray:
-    """Log probabilities of classes around a pitch in Hz."""
-    away = np.arange(STEPS) - place(torch.from_numpy(pitch)).numpy()[:, None]
-    likely = np.exp(-np.square(away) / 2) + 1e-4
-    return np.log(likely / likely.sum(1, keepdims=True) * sure + (1 - sure) / STEPS)
-
-
-def test_a_contour_is_the_pitch() -> None:
-    pitch = 180 * 1.5 ** np.sin(np.arange(100) / 9)
-    found = contour(_likely(pitch.astype(np.float32)))
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, pitch, rtol=0.01)
-
-
-def test_an_octave_for_a_moment_is_not_followed() -> None:
-    pitch = np.full(60, 110.0, np.float32)
-    heard = pitch.copy()
-    heard[[20, 21, 40]] *= 2
-    np.testing.assert_allclose(contour(_likely(heard)), pitch, rtol=0.05)
-    heard[20:40] = 220  # a leap that lasts is one
-    np.testing.assert_allclose(contour(_likely(heard))[25:35], 220, rtol=0.05)
-
-
-def test_a_contour_of_anything_is_a_pitch() -> None:
-    for count in (1, 2, 50):
-        likely = np.log(np.random.default_rng(count).dirichlet(np.ones(STEPS), count) + 1e-12)
-        found = contour(likely)
-        assert found.shape == (count,) and found.min() >= 60 and found.max() <= 500.01
-    lost = contour(np.full((5, STEPS), -1e9))
-    assert np.isfinite(lost).all()
 
 
 # -- voice ------------------------------------------------------------------------------------
@@ -211,3 +175,34 @@ def test_level_and_length_are_as_asked() -> None:
     assert (speaker(mel, sounding, LEVEL, 6001) == whole[:6001]).all()
     longer = speaker(mel, sounding, LEVEL, 7000)
     assert (longer[:6400] == whole).all() and (longer[6400:] == 0).all()
+
+
+def test_a_pitch_that_was_sent_is_spoken() -> None:
+    """Pulses alone, all filters flat: their spectrum tells the pitch; gaps are as without one."""
+    tokens = 2 * PIECE
+    mel, sounding, samples = _mel(tokens), np.zeros(tokens, bool), tokens * SAMPLES_PER_FRAME
+    vocoder = _vocoder()
+    vocoder.head.weight[:] = 0
+    vocoder.head.bias[BINS : 2 * BINS] = -30
+    vocoder.head.bias[2 * BINS :] = 0
+    speaker = Speaker(vocoder)
+    wave = speaker(mel, sounding, LEVEL, samples, pitch=np.full(tokens, 160.0, np.float32))
+    inside = wave[16_000:48_000] * np.hanning(32_000)
+    power = np.square(np.abs(np.fft.rfft(inside)))  # a bin is half a hertz
+    assert np.argsort(power[100:1000])[-1] + 100 in {320, 640, 960}
+    assert power[480] < 1e-3 * power[320]
+    found = speaker(mel, sounding, LEVEL, samples)
+    unsent = np.full(tokens, np.nan, np.float32)
+    assert np.array_equal(found, speaker(mel, sounding, LEVEL, samples, pitch=unsent))
+    unsent[PIECE + MARGIN + MARGIN :] = 160.0  # reaches no sample of the first piece
+    half = speaker(mel, sounding, LEVEL, samples, pitch=unsent)
+    first = pieces(mel, sounding)[1][0] * SAMPLES_PER_FRAME
+    gain = np.linalg.norm(found[:first]) / np.linalg.norm(half[:first])
+    np.testing.assert_allclose(half[:first] * gain, found[:first], atol=1e-5)
+    assert abs(half - found)[first + 40 * 640 :].max() > 1e-3
+
+
+def test_a_pitch_glides_from_frame_to_frame() -> None:
+    pitch = np.array([100, 200, np.nan, 400], np.float32)
+    expected = [100, 100 * 2**0.5, 200, 200, np.nan, np.nan, 400, 400]
+    np.testing.assert_allclose(between(pitch), expected, rtol=1e-6)

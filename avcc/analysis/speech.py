@@ -1,4 +1,5 @@
-"""Waveform -> speech features: level, mel, silence, AudioMAE features, acoustic latents, voice."""
+"""Waveform -> speech features: level, mel, silence, AudioMAE features, acoustic latents, voice,
+pitch."""
 
 from __future__ import annotations
 
@@ -11,6 +12,8 @@ from torch import Tensor, nn
 from avcc.analysis.acoustic import AcousticEncoder, VoiceEncoder
 from avcc.analysis.audiomae import AudioMAE
 from avcc.analysis.mel import LEVEL, LogMel, active_level, powers
+from avcc.analysis.pitch import likelihood
+from avcc.pitch import Pitch
 from avcc.stages import LATENT, SAMPLES_PER_FRAME, VOICE
 
 FAINT = 10 ** (-80 / 20)  # RMS of active speech below which a whole track is silence
@@ -60,13 +63,15 @@ def centred(features: np.ndarray, silent: np.ndarray) -> np.ndarray:
 class Hearing:
     """A voice, analysed: ``semantic`` float32 (T, D) AudioMAE features, ``acoustic`` float32
     (T, 32) latents, ``silent`` bool (T,), ``voice`` float32 (24,) in -1..1, ``level``: RMS of
-    active speech, 0 where all is silence."""
+    active speech, 0 where all is silence; ``pitch`` float32 (T, 49), log likelihoods, ``None``
+    where nothing listened for it."""
 
     semantic: np.ndarray
     acoustic: np.ndarray
     silent: np.ndarray
     voice: np.ndarray
     level: float
+    pitch: np.ndarray | None = None
 
 
 class Ear(nn.Module):
@@ -80,8 +85,11 @@ class Ear(nn.Module):
         self.voice = VoiceEncoder()
 
     @torch.no_grad()
-    def forward(self, wave: np.ndarray, frames: int) -> Hearing:
-        """Waveform float32 (samples,) at 16 kHz, cut or filled to ``frames`` frames, heard."""
+    def forward(self, wave: np.ndarray, frames: int, pitch: Pitch | None = None) -> Hearing:
+        """Waveform float32 (samples,) at 16 kHz, cut or filled to ``frames`` frames, heard.
+
+        ``pitch``: the network that helps to find it; without one nothing looks for it.
+        """
         device = self.mel.bank.device
         whole = np.zeros(frames * SAMPLES_PER_FRAME, np.float32)
         whole[: len(wave)] = wave[: len(whole)]
@@ -90,22 +98,26 @@ class Ear(nn.Module):
             return silence(frames)
         whole *= LEVEL / level
         silent = silent_frames(whole)
-        features, latents, codes, weights = [], [], [], []
+        features, latents, codes, weights, pitches = [], [], [], [], []
         for start, end, first, last in windows(frames):
             samples = whole[start * SAMPLES_PER_FRAME : end * SAMPLES_PER_FRAME]
-            mel = self.mel(torch.from_numpy(samples)[None].to(device))
+            sound = torch.from_numpy(samples)[None].to(device)
+            mel = self.mel(sound)
             kept = slice(first - start, last - start)
             sounding = torch.from_numpy(~silent[start:end])[None].to(device)
             features.append(self.mae(mel)[0, kept].float().cpu().numpy())
             latents.append(self.encoder(mel)[0, kept].float().cpu().numpy())
             codes.append(self.voice(mel, sounding)[0].float().cpu().numpy())
             weights.append(float(sounding.sum()) + 1e-6)
+            if pitch is not None:
+                pitches.append(likelihood(sound, mel, pitch)[kept])
         return Hearing(
             centred(np.concatenate(features), silent),
             np.concatenate(latents),
             silent,
             np.average(np.stack(codes), 0, weights).astype(np.float32),
             level,
+            np.concatenate(pitches) if pitches else None,
         )
 
 

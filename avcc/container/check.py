@@ -12,7 +12,12 @@ from avcc.container import layout
 from avcc.container.read import chunks
 from avcc.stages import SEGMENT_FRAMES, Head
 
-NAMES = {layout.HEAD: "head", layout.IDENTITY: "identity", layout.SEGMENT: "segment"}
+NAMES = {
+    layout.HEAD: "head",
+    layout.IDENTITY: "identity",
+    layout.SEGMENT: "segment",
+    layout.PITCH: "pitch",
+}
 
 
 @dataclass(frozen=True)

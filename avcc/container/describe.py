@@ -35,9 +35,12 @@ def info(data: bytes, book: Codebook | None = None) -> dict[str, Any]:
     code = sum(len(one[2]) for one in stream.identities)
     payloads = [data for data in stream.segments if data is not None]
     coded = sum(map(len, payloads))
+    pitch = sum(len(data) for data in stream.pitch if data is not None)
     found = list(chunks(data))
     framed = sum(
-        c.end - c.start for c in found if isinstance(c, Chunk) and c.type == layout.SEGMENT
+        c.end - c.start
+        for c in found
+        if isinstance(c, Chunk) and c.type in (layout.SEGMENT, layout.PITCH)
     )
     split, note, lost = _split(stream, book)
     parts: dict[str, float] = {"identity_picture": picture, "identity_shape_and_voice": code}
@@ -46,7 +49,9 @@ def info(data: bytes, book: Codebook | None = None) -> dict[str, Any]:
     else:
         parts["motion"] = round(coded * split, 1)
         parts["audio"] = round(coded - coded * split, 1)
-    parts["container"] = len(data) - picture - code - coded
+    if stream.pitch:
+        parts["pitch"] = pitch
+    parts["container"] = len(data) - picture - code - coded - pitch
     crop, point = head.crop, head.point
     return {
         "format": f"{major}.{minor}",
@@ -89,6 +94,7 @@ def lines(told: dict[str, Any]) -> list[str]:
         motion = "not sent" + (", the voice drives the picture" if point["semantic"] else "")
     if point["semantic"]:
         voice = f"{point['acoustic_layers']} acoustic layers"
+        voice += " and pitch" if "pitch" in told["streams"] else ""
     elif told["samples"]:
         voice = "not sent" + (", motion drives the sound" if stride else "")
     keys = [f"{key['bytes']} B at frame {key['frame']}" for key in told["key_frames"]]

@@ -12,20 +12,28 @@ from zlib import crc32
 
 from avcc.entropy.tables import LAYERS_MOST
 from avcc.errors import FormatError
-from avcc.stages import SAMPLES_PER_FRAME, SEGMENT_FRAMES, Crop, Head, OperatingPoint
+from avcc.stages import (
+    PITCH_FRAMES,
+    SAMPLES_PER_FRAME,
+    SEGMENT_FRAMES,
+    Crop,
+    Head,
+    OperatingPoint,
+)
 
 SIGNATURE = b"\x89AVC\r\n\x1a\n"
-MAJOR, MINOR = 1, 0
+MAJOR, MINOR = 1, 1
+PLAIN = 0  # the minor version of files without anything that came later
 START = len(SIGNATURE) + 2  # where the first chunk lies
 
-HEAD, IDENTITY, SEGMENT, CUTS, TEXT = b"HISct"  # chunk types, as numbers
+HEAD, IDENTITY, SEGMENT, CUTS, PITCH, TEXT = b"HIScpt"  # chunk types, as numbers
 # Largest payloads, by type. Nothing is read before its length was compared with these.
 PAYLOAD_MOST = {HEAD: 64, IDENTITY: 1 << 21, SEGMENT: 1 << 18}
 OTHER_MOST = 1 << 20
 
 CROPPED, SEMANTIC, SOUND, RATED, SEEDED = 1, 2, 4, 8, 16  # flags of the head
 LATER = 1  # flag of an identity: a varint frame number stands in front
-NUMBERED = 127  # flags of a segment: its number, or this, and a varint number in front
+NUMBERED = 127  # flags of a segment or pitch: its number, or this, and a varint number in front
 
 FRAMES_MOST = 25 * 3600 * 24
 SAMPLES_MOST = FRAMES_MOST * SAMPLES_PER_FRAME
@@ -109,9 +117,14 @@ def zigzag(value: int) -> bytes:
     return varint(2 * value if value >= 0 else -2 * value - 1)
 
 
+def payload_most(kind: int) -> int:
+    """The largest payload of a chunk of this type."""
+    return PAYLOAD_MOST.get(kind, OTHER_MOST)
+
+
 def pack_chunk(kind: int, flags: int, payload: bytes) -> bytes:
     """A whole chunk."""
-    bounded(len(payload), 0, PAYLOAD_MOST.get(kind, OTHER_MOST), "length of a chunk")
+    bounded(len(payload), 0, payload_most(kind), "length of a chunk")
     body = bytes((kind, flags)) + varint(len(payload)) + payload
     return body + crc32(body).to_bytes(4, "big")
 
@@ -122,7 +135,7 @@ def parse_chunk(data: bytes, start: int) -> Chunk:
     kind, flags = cursor.take(2)
     if not chr(kind).isalpha() or kind > 127:
         raise FormatError(f"No chunk starts at byte {start}.")
-    length = cursor.varint(PAYLOAD_MOST.get(kind, OTHER_MOST), "length of a chunk")
+    length = cursor.varint(payload_most(kind), "length of a chunk")
     payload = cursor.take(length)
     end = cursor.at
     if int.from_bytes(cursor.take(4), "big") != crc32(memoryview(data)[start:end]):
@@ -133,6 +146,11 @@ def parse_chunk(data: bytes, start: int) -> Chunk:
 def segments(frames: int) -> int:
     """How many segments a clip of ``frames`` frames has."""
     return -(-frames // SEGMENT_FRAMES)
+
+
+def pitches(frames: int) -> int:
+    """How many parts the pitch of a clip of ``frames`` frames has."""
+    return -(-frames // PITCH_FRAMES)
 
 
 def check_head(head: Head) -> None:
@@ -183,7 +201,7 @@ def pack_head(head: Head) -> tuple[int, bytes]:
     return flags, bytes(out)
 
 
-def parse_head(flags: int, payload: bytes, minor: int = MINOR) -> Head:
+def parse_head(flags: int, payload: bytes, minor: int = PLAIN) -> Head:
     """The head; ``FormatError`` for anything out of range. Fields that a later minor version
     appends are passed over."""
     if flags >= 2 * SEEDED:
@@ -210,7 +228,7 @@ def parse_head(flags: int, payload: bytes, minor: int = MINOR) -> Head:
         x, y = cursor.zigzag(CROP_MOST, "crop"), cursor.zigzag(CROP_MOST, "crop")
         side, width, height = (cursor.varint(CROP_MOST, "size of the crop", 1) for _ in range(3))
         crop = Crop(x, y, side, width, height)
-    if minor <= MINOR and cursor.rest():
+    if minor == PLAIN and cursor.rest():
         raise FormatError("The head is longer than its fields.")
     point = OperatingPoint(stride, step, layers, bool(flags & SEMANTIC))
     head = Head(model, rate, frames, samples, crop, seed, point)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from zlib import crc32
 
 from avcc.container import layout
@@ -20,7 +21,7 @@ from avcc.stages import Stream
 # Bytes that looking for the next sound chunk may checksum in all; real files need a fraction, and
 # bytes that were made to look like chunk after chunk shall not keep a reader busy for hours.
 SEARCH_MOST = 1 << 26
-_WANTED = re.compile(b"[IS]")  # the types that a search looks for: identities and segments
+_WANTED = re.compile(b"[ISp]")  # what a search looks for: identities, segments, the pitch
 
 
 def version(data: bytes) -> tuple[int, int]:
@@ -83,6 +84,7 @@ def read(data: bytes, limits: Limits = ALL) -> Stream:
     damage: list[str] = []
     identities: list[tuple[int, int, bytes, bytes]] = []
     segments: dict[int, bytes] = {}
+    pitch: dict[int, bytes] = {}
     cuts: tuple[int, ...] | None = None
     for chunk in found:
         if isinstance(chunk, str):
@@ -105,7 +107,7 @@ def read(data: bytes, limits: Limits = ALL) -> Stream:
             identities.append(one)
         elif chunk.type == layout.SEGMENT:
             try:
-                number, payload = _segment(chunk, layout.segments(head.frames))
+                number, payload = _numbered(chunk, layout.segments(head.frames))
             except FormatError as error:
                 damage.append(f"A segment was left out: {error}")
                 continue
@@ -113,6 +115,10 @@ def read(data: bytes, limits: Limits = ALL) -> Stream:
                 damage.append(f"Segment {number} comes twice; the second was left out.")
             else:
                 segments[number] = payload
+        elif chunk.type == layout.PITCH:
+            with suppress(FormatError):  # it is ancillary
+                number, payload = _numbered(chunk, layout.pitches(head.frames))
+                pitch.setdefault(number, payload)
         elif chunk.type == layout.CUTS:
             cuts = _cuts(chunk, head.frames) if cuts is None else cuts
         elif chr(chunk.type).isupper():
@@ -121,11 +127,12 @@ def read(data: bytes, limits: Limits = ALL) -> Stream:
         raise FormatError("The key frame is damaged or missing.")
     payloads = tuple(segments.get(n) for n in range(layout.segments(head.frames)))
     told = tuple(few(damage) + few(_missing(payloads)))
-    return Stream(head, tuple(identities), payloads, told, cuts or ())
+    parts = tuple(pitch.get(n) for n in range(layout.pitches(head.frames))) if pitch else ()
+    return Stream(head, tuple(identities), payloads, told, cuts or (), parts)
 
 
 def _next(data: bytes, at: int, budget: int) -> tuple[int | None, int]:
-    """(where the next sound identity or segment starts, what is left of the budget)."""
+    """(where the next sound chunk of ``_WANTED`` starts, what is left of the budget)."""
     view = memoryview(data)
     for match in _WANTED.finditer(data, at):
         at = match.start()
@@ -134,7 +141,7 @@ def _next(data: bytes, at: int, budget: int) -> tuple[int | None, int]:
             break
         try:
             cursor = Cursor(data, at + 2)
-            length = cursor.varint(layout.PAYLOAD_MOST[data[at]], "length of a chunk")
+            length = cursor.varint(layout.payload_most(data[at]), "length of a chunk")
             end = cursor.at + length
             if end + 4 <= len(data):
                 budget -= end - at
@@ -159,13 +166,14 @@ def _identity(chunk: Chunk, frames: int) -> tuple[int, int, bytes, bytes]:
     return frame, side, code, picture
 
 
-def _segment(chunk: Chunk, count: int) -> tuple[int, bytes]:
-    """(number, payload) of a segment's chunk; ``FormatError`` if out of range."""
+def _numbered(chunk: Chunk, count: int) -> tuple[int, bytes]:
+    """(number, payload) of one of ``count`` segments or parts; ``FormatError`` if out of range."""
+    what = "segment" if chunk.type == layout.SEGMENT else "part of the pitch"
     cursor = Cursor(chunk.payload)
-    number = layout.bounded(chunk.flags, 0, layout.NUMBERED, "flags of a segment")
+    number = layout.bounded(chunk.flags, 0, layout.NUMBERED, f"flags of a {what}")
     if number == layout.NUMBERED:
-        number = cursor.varint(count - 1, "number of a segment", layout.NUMBERED)
-    return layout.bounded(number, 0, count - 1, "number of a segment"), cursor.rest()
+        number = cursor.varint(count - 1, f"number of a {what}", layout.NUMBERED)
+    return layout.bounded(number, 0, count - 1, f"number of a {what}"), cursor.rest()
 
 
 def _cuts(chunk: Chunk, frames: int) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ from itertools import pairwise
 from avcc.container import layout
 from avcc.container.layout import bounded, pack_chunk, varint
 from avcc.errors import FormatError
-from avcc.stages import SEGMENT_FRAMES, Stream
+from avcc.stages import PITCH_FRAMES, SEGMENT_FRAMES, Stream
 
 
 def write(stream: Stream, comment: str = "") -> bytes:
@@ -22,7 +22,10 @@ def write(stream: Stream, comment: str = "") -> bytes:
     count = layout.segments(head.frames)
     if len(stream.segments) != count:
         raise FormatError(f"{head.frames} frames don't make {len(stream.segments)} segments.")
-    parts = [layout.SIGNATURE, bytes((layout.MAJOR, layout.MINOR))]
+    if len(stream.pitch) not in (0, layout.pitches(head.frames)):
+        raise FormatError(f"{head.frames} frames don't make {len(stream.pitch)} parts of a pitch.")
+    minor = layout.MINOR if stream.pitch else layout.PLAIN
+    parts = [layout.SIGNATURE, bytes((layout.MAJOR, minor))]
     parts.append(pack_chunk(layout.HEAD, flags, payload))
     # The first key frame follows the head at once (a reader takes damage in between for its loss);
     # later ones stand in front of the segment that they lie in, so that a pipe has them in time.
@@ -40,6 +43,10 @@ def write(stream: Stream, comment: str = "") -> bytes:
         while frames and frames[0] < (number + 1) * SEGMENT_FRAMES:
             parts.append(waiting.pop(0))
             frames.pop(0)
+        part, inside = divmod(number * SEGMENT_FRAMES, PITCH_FRAMES)
+        pitch = stream.pitch[part] if stream.pitch and not inside else None
+        if pitch is not None:
+            parts.append(_numbered(layout.PITCH, part, pitch))
         if data is not None:
             parts.append(pack_segment(number, data))
     if comment:
@@ -50,7 +57,7 @@ def write(stream: Stream, comment: str = "") -> bytes:
 def overhead(stream: Stream) -> int:
     """Bytes of the file that are neither picture, nor codes: signature, head, framing."""
     coded = sum(len(code) + len(picture) for _, _, code, picture in stream.identities)
-    coded += sum(len(data) for data in stream.segments if data is not None)
+    coded += sum(len(data) for data in (*stream.segments, *stream.pitch) if data is not None)
     return len(write(stream)) - coded
 
 
@@ -77,6 +84,10 @@ def pack_cuts(cuts: tuple[int, ...], frames: int) -> bytes:
 
 def pack_segment(number: int, data: bytes) -> bytes:
     """The chunk of one segment."""
+    return _numbered(layout.SEGMENT, number, data)
+
+
+def _numbered(kind: int, number: int, data: bytes) -> bytes:
     if number < layout.NUMBERED:
-        return pack_chunk(layout.SEGMENT, number, data)
-    return pack_chunk(layout.SEGMENT, layout.NUMBERED, varint(number) + data)
+        return pack_chunk(kind, number, data)
+    return pack_chunk(kind, layout.NUMBERED, varint(number) + data)

@@ -19,11 +19,11 @@ from typing import Any
 import constriction
 import numpy as np
 
-from avcc.entropy.context import check_point, identity, segment
+from avcc.entropy.context import check_point, identity, pitch, segment
 from avcc.entropy.count import Cost, Counter, Rows, segment_bits
 from avcc.entropy.tables import Codebook
 from avcc.errors import FormatError, ModelError
-from avcc.stages import SEGMENT_FRAMES, Head, Identity, Segment, Stream, Symbols
+from avcc.stages import PITCH_FRAMES, SEGMENT_FRAMES, Head, Identity, Segment, Stream, Symbols
 
 WORD = 1 << 32  # constriction's range coder shifts out words of 32 bits
 
@@ -118,7 +118,7 @@ def encode(symbols: Symbols, book: Codebook) -> Stream:
     """Code a clip. ``ModelError`` if its head names another codebook, ``FormatError`` if what it
     holds can't be coded; a segment that is ``None`` stays ``None``."""
     head = symbols.head
-    _check(head, book, len(symbols.segments))
+    _check(head, book, len(symbols.segments), len(symbols.pitch))
     identities = []
     for one in symbols.identities:
         writer = Encoder(book)
@@ -132,15 +132,23 @@ def encode(symbols: Symbols, book: Codebook) -> Stream:
         writer = Encoder(book)
         segment(writer, book, head.point, segment_frames(head, number), seg)
         payloads.append(writer.close())
-    return Stream(head, tuple(identities), tuple(payloads), cuts=symbols.cuts)
+    parts: list[bytes | None] = []
+    for number, part in enumerate(symbols.pitch):
+        if part is None:
+            parts.append(None)
+            continue
+        writer = Encoder(book)
+        pitch(writer, book, pitch_frames(head, number), part)
+        parts.append(writer.close())
+    return Stream(head, tuple(identities), tuple(payloads), (), symbols.cuts, tuple(parts))
 
 
 def decode(stream: Stream, book: Codebook) -> Symbols:
-    """Read a clip's symbols. A segment, or an identity after the first, whose bytes make no sense
-    is ``None``, or left out (``damage`` says which). ``ModelError`` if the head names another
-    codebook, ``FormatError`` if the first identity, or the head, makes no sense."""
+    """Read a clip's symbols. A segment, a part of the pitch, or an identity after the first, whose
+    bytes make no sense is ``None``, or left out (``damage`` says which). ``ModelError`` if the head
+    names another codebook, ``FormatError`` if the first identity, or the head, makes no sense."""
     head = stream.head
-    _check(head, book, len(stream.segments))
+    _check(head, book, len(stream.segments), len(stream.pitch))
     identities: list[Identity] = []
     for frame, side, code, picture in stream.identities:
         reader = Decoder(book, code)
@@ -155,7 +163,10 @@ def decode(stream: Stream, book: Codebook) -> Symbols:
     segments: list[Segment | None] = []
     for number, payload in enumerate(stream.segments):
         segments.append(None if payload is None else _segment(payload, book, head, number))
-    return Symbols(head, tuple(identities), tuple(segments), stream.cuts)
+    parts: list[np.ndarray | None] = []
+    for number, payload in enumerate(stream.pitch):
+        parts.append(None if payload is None else _pitch(payload, book, pitch_frames(head, number)))
+    return Symbols(head, tuple(identities), tuple(segments), stream.cuts, tuple(parts))
 
 
 def damage(stream: Stream, symbols: Symbols) -> tuple[str, ...]:
@@ -169,12 +180,32 @@ def damage(stream: Stream, symbols: Symbols) -> tuple[str, ...]:
     for frame, _, _, _ in stream.identities:
         if frame not in kept:
             lost.append(f"The identity of frame {frame} was left out: its bytes make no sense.")
+    lost += [
+        f"The pitch from frame {number * PITCH_FRAMES} on was left out: its bytes make no sense."
+        for number, (payload, part) in enumerate(zip(stream.pitch, symbols.pitch, strict=True))
+        if payload is not None and part is None
+    ]
     return stream.damage + tuple(lost)
 
 
 def segment_frames(head: Head, number: int) -> int:
     """Frames of segment ``number``: ``SEGMENT_FRAMES``, or what is left for the last one."""
     return min(SEGMENT_FRAMES, head.frames - number * SEGMENT_FRAMES)
+
+
+def pitch_frames(head: Head, number: int) -> int:
+    """Frames of part ``number`` of the pitch: ``PITCH_FRAMES``, or what is left for the last."""
+    return min(PITCH_FRAMES, head.frames - number * PITCH_FRAMES)
+
+
+def _pitch(payload: bytes, book: Codebook, frames: int) -> np.ndarray | None:
+    reader = Decoder(book, payload)
+    try:
+        found = pitch(reader, book, frames, None)
+        reader.close()
+    except FormatError:
+        return None
+    return found
 
 
 def _segment(payload: bytes, book: Codebook, head: Head, number: int) -> Segment | None:
@@ -187,7 +218,7 @@ def _segment(payload: bytes, book: Codebook, head: Head, number: int) -> Segment
     return seg
 
 
-def _check(head: Head, book: Codebook, segments: int) -> None:
+def _check(head: Head, book: Codebook, segments: int, pitches: int) -> None:
     if head.model != book.id:
         raise ModelError(
             f"The stream needs the model {head.model.hex()}, this one is {book.id.hex()}."
@@ -195,6 +226,8 @@ def _check(head: Head, book: Codebook, segments: int) -> None:
     check_point(head.point, book)
     if segments != -(-head.frames // SEGMENT_FRAMES):
         raise FormatError(f"{head.frames} frames don't make {segments} segments.")
+    if pitches not in (0, -(-head.frames // PITCH_FRAMES)):
+        raise FormatError(f"{head.frames} frames don't make {pitches} parts of a pitch.")
 
 
 __all__ = [
@@ -205,6 +238,7 @@ __all__ = [
     "damage",
     "decode",
     "encode",
+    "pitch_frames",
     "segment_bits",
     "segment_frames",
 ]

@@ -25,12 +25,13 @@ VALUE_MOST = REACH + (1 << (ESCAPE_BITS + 1)) - 1  # the largest magnitude that 
 # A coefficient's adaptive mean of |difference|, in 1/16 steps, falls in bucket 0 to 11: as many of
 # these bounds as it reaches. About a factor 1.5 apart, as far as integers allow.
 BOUNDS = (1, 2, 3, 5, 8, 12, 18, 28, 44, 72, 128)
+PITCH_START = 64  # that mean for a part's first pitch
 
 
 class Coder(Protocol):
     """What the traversal needs: a kind to book under, and the one primitive."""
 
-    kind: str  # "motion", "audio" or "identity": what the next symbols belong to
+    kind: str  # "motion", "audio", "pitch" or "identity": what the next symbols belong to
 
     def code(self, table: str, row: int, symbol: int | None) -> int:
         """Code one symbol of row ``row`` of ``table.<table>``; decoders get ``None``.
@@ -91,6 +92,27 @@ def identity(
     mesh = [_signed(coder, "shape", row, value) for row, value in enumerate(given)]
     code = [coder.code("voice", row, value) for row, value in enumerate(spoken)]
     return np.array(mesh, np.int64), np.array(code, np.int64)
+
+
+def pitch(coder: Coder, book: Codebook, frames: int, given: np.ndarray | None) -> np.ndarray:
+    """Walk through the pitches int64 (frames,) of a part; ``None`` where they are to be read.
+
+    Differences from frame to frame (the first from 0), by the rows that a coefficient of motion
+    would have if it were alone. ``FormatError`` on values that can't be coded.
+    """
+    coder.kind = "pitch"
+    if given is not None and given.shape != (frames,):
+        raise FormatError(f"The pitch has {given.shape} values where {frames} are due.")
+    wanted = None if given is None else given.tolist()
+    out = np.zeros(frames, np.int64)
+    mean, last = PITCH_START, 0
+    for t in range(frames):
+        row = bisect_right(BOUNDS, mean) * 3 + 1
+        change = _signed(coder, "motion", row, None if wanted is None else wanted[t] - last)
+        last += change
+        out[t] = last
+        mean += (16 * abs(change) - mean) >> 2
+    return out
 
 
 def check_point(point: OperatingPoint, book: Codebook) -> None:

@@ -49,7 +49,7 @@ class Cost:
 
     def __init__(self, book: Codebook) -> None:
         self.kind = ""
-        self.bits = {"motion": 0.0, "audio": 0.0, "identity": 0.0}
+        self.bits = {"motion": 0.0, "audio": 0.0, "pitch": 0.0, "identity": 0.0}
         self._rows = _costs(book)
 
     def code(self, table: str, row: int, symbol: int | None) -> int:

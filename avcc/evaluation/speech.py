@@ -48,6 +48,8 @@ METRICS = (
     *("wer", "text", "own"),
 )
 
+PITCH = {"sent": (True,), "found": (False,), "both": (False, True)}
+
 
 @dataclass
 class Utterance:
@@ -63,22 +65,24 @@ class Utterance:
         self.kept = Reference(self.audio)
 
 
-def ours(audio: np.ndarray, layers: int) -> Voice:
+def ours(audio: np.ndarray, layers: int, pitch: bool) -> Voice:
     """A voice through avcc's own symbols, coder, AVDiff and vocoder."""
     model = weights.default()
     encoder, decoder = codec._encoder(model, "cpu"), codec._decoder(model, "cpu")
     count = -(-len(audio) // SAMPLES_PER_FRAME)
-    heard = encoder.ear(audio, count)
+    heard = encoder.ear(audio, count, encoder.pitch if pitch else None)
     voice = np.append(heard.voice, np.float32(heard.level))
     motion = np.full((count, MOTION), np.nan, np.float32)
-    features = Features((), motion, heard.semantic, heard.acoustic, heard.silent, voice)
+    sounds = heard.semantic, heard.acoustic, heard.silent, voice
+    features = Features((), motion, *sounds, pitch=heard.pitch)
     quantiser, book = encoder.quantiser, encoder.book
     point = OperatingPoint(0, 0, layers, True)
     identity = quantiser.identity(np.zeros(3 + SHAPE), features, True)
     nothing = replace(identity, picture=b"\0", side=64)
-    segments = quantiser.segments(features, quantiser.tokens(features), point)
+    tokens = quantiser.tokens(features)
+    segments = quantiser.segments(features, tokens, point)
     head = Head(book.id, FRAME_RATE, count, len(audio), None, 0, point)
-    stream = coder.encode(Symbols(head, (nothing,), tuple(segments)), book)
+    stream = coder.encode(Symbols(head, (nothing,), tuple(segments), (), tokens.pitch), book)
     symbols = coder.decode(stream, book)
     nowhere = KeyFrame(np.zeros((256, 256, 3), np.uint8), np.zeros((478, 2), np.float32), 0)
     features = decoder.quantiser.features(symbols, (nowhere,))
@@ -87,10 +91,14 @@ def ours(audio: np.ndarray, layers: int) -> Voice:
     return Voice(len(written(stream)), sound, f"{layers} layers")
 
 
-def coders(layers: Iterable[int]) -> dict[str, Callable[[np.ndarray], Voice]]:
+def coders(
+    layers: Iterable[int], pitches: Iterable[bool]
+) -> dict[str, Callable[[np.ndarray], Voice]]:
     """What there is to compare, by name."""
     found: dict[str, Callable[[np.ndarray], Voice]] = {
-        f"avcc, {n} layers": partial(ours, layers=n) for n in layers
+        f"avcc, {n} layers{' and pitch' if pitch else ''}": partial(ours, layers=n, pitch=pitch)
+        for n in layers
+        for pitch in pitches
     }
     if voices.codec2_found():
         found |= {f"Codec2 {m}": partial(voices.codec2, mode=m) for m in voices.CODEC2_MODES}
@@ -197,6 +205,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--layers", default="0,1,2,4,6,12", help="acoustic layers of avcc, none: the others alone"
     )
+    parser.add_argument(
+        "--pitch", choices=PITCH, default="sent", help="of avcc: whether it is sent (default: sent)"
+    )
     parser.add_argument("--skip", default="", help="metrics to leave out, by comma")
     parser.add_argument("--json", type=Path, help="write every row here")
     options = parser.parse_args(arguments)
@@ -205,7 +216,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{options.manifest} lists nothing for {options.split}", file=sys.stderr)
         return 2
     meter = SoundMeter(tuple(filter(None, options.skip.split(","))))
-    rows = rows_of(found, coders(int(n) for n in filter(None, options.layers.split(","))), meter)
+    layers = [int(n) for n in filter(None, options.layers.split(","))]
+    rows = rows_of(found, coders(layers, PITCH[options.pitch]), meter)
     if options.json:
         options.json.write_text(json.dumps(rows, indent=1))
     print(table(rows))

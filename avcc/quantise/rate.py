@@ -42,6 +42,11 @@ VOICE_ERROR = (
     *(0.174, 0.169, 0.165, 0.162, 0.160, 0.158),
 )
 
+# What the pitch is worth, in units of log-mel, by number of acoustic layers: as much PESQ and STOI
+# as so much less error brings (``python -m avcc.evaluation.speech``, with ``--pitch both``).
+PITCHED_LAYERS = (0, 2, 6, 12)
+PITCH_WORTH = (0.034, 0.015, 0.005, 0.003)
+
 AWAY_WEIGHT = 0.0018  # LPIPS for each unit of distance between a frame and its key frame
 MOTION_WEIGHT = 0.045  # LPIPS for one per cent
 VOICE_WEIGHT = 0.4  # LPIPS for one unit of log-mel
@@ -52,21 +57,24 @@ class Costs:
     """What a clip costs in bytes: ``motion`` by (stride, step), ``voice`` by acoustic layers (empty
     where there is no sound), ``fixed``: head, framing, shape and voice code, ``another``: each
     further key frame beside its picture. ``away``: how far frames are from what they are drawn
-    from, with 1, 2, ... key frames (``analysis.keys``)."""
+    from, with 1, 2, ... key frames (``analysis.keys``). ``pitch``: of the voice; 0: there is none.
+    """
 
     motion: dict[tuple[int, int], float]
     voice: dict[int, float]
     fixed: float
     another: float
     away: np.ndarray
+    pitch: float = 0.0
 
 
 @dataclass(frozen=True)
 class Plan:
-    """An operating point and a number of key frames."""
+    """An operating point, a number of key frames, and whether the voice's pitch is sent."""
 
     point: OperatingPoint
     keys: int
+    pitch: bool = False
 
 
 def check_mode(mode: str, sound: bool) -> None:
@@ -85,32 +93,42 @@ def ranked(costs: Costs, budget: float, mode: str = "auto") -> list[Plan]:
     it really costs is the least that the clip needs.
     """
     plans: list[tuple[float, float, Plan]] = []
-    for point, coded, lost in _choices(costs, mode):
+    for point, pitch, coded, lost in _choices(costs, mode):
         # Where a later key frame's face lies follows from motion: without it, one has to do.
         most = len(costs.away) if point.motion_stride else 1
         for n in (n for n in COUNTS if n <= most):
             spent = costs.fixed + coded + (n - 1) * (costs.another + KEY_BYTES[0])
             each = (budget - spent) / n + KEY_BYTES[0]
             loss = _seen(each, costs.away[n - 1]) + lost
-            plans.append((loss, spent, Plan(point, n)))
+            plans.append((loss, spent, Plan(point, n, pitch)))
     cheapest = min(plans, key=lambda p: p[1])[2]
     fitting = sorted((p for p in plans if p[1] <= budget), key=lambda p: p[0])
     return [plan for _, _, plan in fitting] + [cheapest]
 
 
-def _choices(costs: Costs, mode: str) -> Iterator[tuple[OperatingPoint, float, float]]:
-    """Every operating point of a mode, its bytes of motion and voice, and what it loses by them."""
-    motions, voices = costs.motion, costs.voice
-    if voices and mode == "auto":
+def _choices(costs: Costs, mode: str) -> Iterator[tuple[OperatingPoint, bool, float, float]]:
+    """Every operating point of a mode without and with pitch, its bytes of motion and voice, and
+    what it loses by them."""
+    motions = costs.motion
+    if costs.voice and mode == "auto":
         motions = motions | UNMOVED
     elif mode == "audio-driven":
         motions = UNMOVED
-    sent = bool(voices) and mode != "video-driven"
+    sent = bool(costs.voice) and mode != "video-driven"
     for (stride, step), motion in motions.items():
         moved = MOTION_WEIGHT * MOTION_ERROR[stride, step]
-        for layers, voice in (voices if sent else {0: 0.0}).items():
-            heard = VOICE_WEIGHT * VOICE_ERROR[layers] if sent else 0.0
-            yield OperatingPoint(stride, step, layers, sent), motion + voice, moved + heard
+        for layers, pitch, voice, heard in _voices(costs) if sent else [(0, False, 0.0, 0.0)]:
+            point = OperatingPoint(stride, step, layers, sent)
+            yield point, pitch, motion + voice, moved + heard
+
+
+def _voices(costs: Costs) -> Iterator[tuple[int, bool, float, float]]:
+    """Acoustic layers, whether with pitch, bytes, and what is lost."""
+    for layers, voice in costs.voice.items():
+        yield layers, False, voice, VOICE_WEIGHT * VOICE_ERROR[layers]
+        if costs.pitch:
+            worth = float(np.interp(layers, PITCHED_LAYERS, PITCH_WORTH))
+            yield layers, True, voice + costs.pitch, VOICE_WEIGHT * (VOICE_ERROR[layers] - worth)
 
 
 def _seen(key: float, away: float) -> float:

@@ -8,6 +8,7 @@ import numpy as np
 
 from avcc.entropy.tables import Codebook
 from avcc.quantise.codebook import nearest, residual_paths, residual_sum
+from avcc.quantise.pitch import hertz, path
 from avcc.quantise.scalar import (
     SHAPE_STEPS,
     STEPS,
@@ -21,6 +22,7 @@ from avcc.quantise.scalar import (
 from avcc.stages import (
     LATENT,
     MOTION,
+    PITCH_FRAMES,
     SEGMENT_FRAMES,
     SILENT,
     UNSENT,
@@ -41,10 +43,12 @@ SIZES = (-8.0, 2.0)  # natural logarithm of a face's size, in sides of the pictu
 
 @dataclass(frozen=True)
 class Tokens:
-    """``semantic`` int64 (N,); ``acoustic`` for each number of layers n from 0, int64 (N, n)."""
+    """``semantic`` int64 (N,); ``acoustic`` for each number of layers n from 0, int64 (N, n);
+    ``pitch`` as in ``Symbols``."""
 
     semantic: np.ndarray
     acoustic: list[np.ndarray]
+    pitch: tuple[np.ndarray, ...] = ()
 
 
 class Quantiser:
@@ -65,7 +69,7 @@ class Quantiser:
         acoustic = residual_paths(features.acoustic, self.books)
         for tokens in acoustic:
             tokens[silent] = 0
-        return Tokens(semantic.astype(np.int64), acoustic)
+        return Tokens(semantic.astype(np.int64), acoustic, _pitch(features.pitch))
 
     def identity(
         self, shape: np.ndarray, features: Features, sound: bool, frame: int = 0
@@ -120,7 +124,12 @@ class Quantiser:
         if len(voice):
             code = np.append(voice_values(voice[:VOICE]), gain_value(int(voice[VOICE])))
         heard = semantic, acoustic, silent, code.astype(np.float32)
-        return Features(keys, motion, *heard, symbols.cuts)
+        pitch = np.full(count, np.nan, np.float32)
+        for number, part in enumerate(symbols.pitch):
+            if part is not None:
+                a = number * PITCH_FRAMES
+                pitch[a : a + len(part)] = hertz(part)
+        return Features(keys, motion, *heard, symbols.cuts, pitch)
 
 
 def shape_vector(identity: Identity) -> np.ndarray:
@@ -128,3 +137,11 @@ def shape_vector(identity: Identity) -> np.ndarray:
     place, size, rest = np.split(identity.shape * SHAPE_STEPS, (2, 3))
     kept = np.clip(place, -2, 3), np.clip(size, *SIZES), np.clip(rest, -FAR, FAR)
     return np.concatenate(kept).astype(np.float32)
+
+
+def _pitch(likely: np.ndarray | None) -> tuple[np.ndarray, ...]:
+    """A clip's pitch in its parts; none where nobody listened for it."""
+    if likely is None:
+        return ()
+    codes = path(likely)
+    return tuple(codes[a : a + PITCH_FRAMES] for a in range(0, len(codes), PITCH_FRAMES))

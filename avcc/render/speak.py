@@ -7,7 +7,7 @@ import torch
 
 from avcc.analysis.mel import LEVEL, loud_level, powers
 from avcc.noise import gaussian
-from avcc.render.pitch import pitch_of
+from avcc.pitch import pitch_of
 from avcc.render.voice import Vocoder
 from avcc.stages import SAMPLES_PER_FRAME
 
@@ -34,16 +34,19 @@ class Speaker:
         samples: int,
         start: int = 0,
         seed: int = 0,
+        pitch: np.ndarray | None = None,
     ) -> np.ndarray:
         """Mel float32 (2 N, 80), silence bool (N,), RMS of active speech -> float32 (samples,),
-        from token ``start`` on. ``seed``: of the noise in it."""
+        from token ``start`` on. ``seed``: of the noise in it. ``pitch``: float32 (N,) in Hz as it
+        was sent; found in the mel where it is NaN, and where there is none."""
         count = min(len(silent), start + -(-samples // SAMPLES_PER_FRAME))
         size = (count - start) * SAMPLES_PER_FRAME
         out = np.zeros(max(samples, size), np.float32)
         # All in place and piece by piece: of hours of a voice there is one copy.
+        sent = between(np.full(len(silent), np.nan, np.float32) if pitch is None else pitch)
         for a, b in pieces(mel, silent):
             if b >= start and a < count:
-                wave = self._piece(mel, silent, a, b, seed)
+                wave = self._piece(mel, silent, sent, a, b, seed)
                 at = (a - start) * SAMPLES_PER_FRAME
                 room = out[max(0, at) : max(0, min(at + len(wave), size))]
                 room += wave[max(0, -at) :][: len(room)]
@@ -51,14 +54,24 @@ class Speaker:
         return np.clip(out, -1, 1, out=out)[:samples]
 
     @torch.inference_mode()
-    def _piece(self, mel: np.ndarray, silent: np.ndarray, a: int, b: int, seed: int) -> np.ndarray:
-        """Tokens a to before b, faded in over a, and out over b."""
+    def _piece(
+        self,
+        mel: np.ndarray,
+        silent: np.ndarray,
+        sent: np.ndarray,
+        a: int,
+        b: int,
+        seed: int,
+    ) -> np.ndarray:
+        """Tokens a to before b, faded in over a, and out over b. ``sent``: pitch (2 N,)."""
         first, last = max(0, a - MARGIN), min(len(silent), b + MARGIN)
         end = min(len(silent), b + 1)
         device = self._vocoder.window.device
         window = torch.from_numpy(mel[2 * first : 2 * last])[None].to(device)
         noise = gaussian(seed, NOISE_STREAM, first, last - first, SAMPLES_PER_FRAME).reshape(1, -1)
-        pitch = pitch_of(self._vocoder.pitch, window)
+        pitch = torch.from_numpy(sent[2 * first : 2 * last])[None].to(device)
+        if pitch.isnan().any():
+            pitch = pitch.where(~pitch.isnan(), pitch_of(self._vocoder.pitch, window))
         wave = self._vocoder(window, pitch, torch.from_numpy(noise).to(device))[0].cpu().numpy()
         wave = wave[(a - first) * SAMPLES_PER_FRAME :][: (end - a) * SAMPLES_PER_FRAME]
         wave = wave * _loudness(silent, a, end)
@@ -68,6 +81,15 @@ class Speaker:
         if end > b:
             wave[-SAMPLES_PER_FRAME:] *= 1 - ramp
         return wave
+
+
+def between(pitch: np.ndarray) -> np.ndarray:
+    """Pitch (N,) at the first mel frame of every token -> of all mel frames (2 N,), in octaves half
+    way to the next one's where that is known."""
+    out = pitch.repeat(2)
+    middle = np.sqrt(pitch[:-1] * pitch[1:])
+    out[1:-1:2] = np.where(np.isnan(middle), out[1:-1:2], middle)
+    return out
 
 
 def pieces(mel: np.ndarray, silent: np.ndarray) -> list[tuple[int, int]]:

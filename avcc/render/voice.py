@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from avcc.layers import ConvNext
-from avcc.render.pitch import Pitch
+from avcc.pitch import Pitch
 from avcc.render.source import minimum_phase, pulses
 from avcc.stages import BANDS
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from avcc.analysis.mel import LogMel
-from avcc.render.pitch import pitch_of, place
+from avcc.pitch import pitch_of, place
 from avcc.render.voice import Vocoder, filtered
 from avcc.training import discriminators as judge
 from avcc.training.acoustic import Speech, depths

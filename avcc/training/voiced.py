@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from avcc.analysis.mel import HOP
-from avcc.render.pitch import HIGHEST, LOWEST
+from avcc.pitch import HIGHEST, LOWEST
 from avcc.training.loop import Options
 from avcc.training.tokens import Spoken, heard
 

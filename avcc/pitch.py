@@ -1,4 +1,5 @@
-"""Pitch: mel frames -> how high the voice is, found where no pitch was sent."""
+"""Pitch: mel frames -> how high the voice is. The encoder uses it, and the decoder where none was
+sent."""
 
 from __future__ import annotations
 

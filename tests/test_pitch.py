@@ -1,0 +1,201 @@
+"""The pitch: heard at the encoder, chosen, sent; found at the decoder where it was not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import voices
+from books import book, symbols
+
+import avcc
+from avcc import weights
+from avcc.analysis.mel import LEVEL, LogMel, active_level
+from avcc.analysis.pitch import likelihood, periodicity
+from avcc.container import layout
+from avcc.container.layout import Chunk
+from avcc.container.read import chunks
+from avcc.entropy import coder
+from avcc.layers import loaded
+from avcc.pitch import STEPS, Pitch, contour, place
+from avcc.quantise.pitch import hertz, path
+from avcc.stages import PITCH_LEAST, PITCH_MOST, PITCHES, Symbols
+from tests.test_codec import talk
+
+torch.set_num_threads(1)
+
+# -- the likeliest way through a network's classes ---------------------------------------------
+
+
+def _likely(pitch: np.ndarray, sure: float = 0.5) -> np.ndarray:
+    """Log probabilities of classes around a pitch in Hz."""
+    away = np.arange(STEPS) - place(torch.from_numpy(pitch)).numpy()[:, None]
+    likely = np.exp(-np.square(away) / 2) + 1e-4
+    return np.log(likely / likely.sum(1, keepdims=True) * sure + (1 - sure) / STEPS)
+
+
+def test_a_contour_is_the_pitch() -> None:
+    pitch = 180 * 1.5 ** np.sin(np.arange(100) / 9)
+    found = contour(_likely(pitch.astype(np.float32)))
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, pitch, rtol=0.01)
+
+
+def test_an_octave_for_a_moment_is_not_followed() -> None:
+    pitch = np.full(60, 110.0, np.float32)
+    heard = pitch.copy()
+    heard[[20, 21, 40]] *= 2
+    np.testing.assert_allclose(contour(_likely(heard)), pitch, rtol=0.05)
+    heard[20:40] = 220  # a leap that lasts is one
+    np.testing.assert_allclose(contour(_likely(heard))[25:35], 220, rtol=0.05)
+
+
+def test_a_contour_of_anything_is_a_pitch() -> None:
+    for count in (1, 2, 50):
+        likely = np.log(np.random.default_rng(count).dirichlet(np.ones(STEPS), count) + 1e-12)
+        found = contour(likely)
+        assert found.shape == (count,) and found.min() >= 60 and found.max() <= 500.01
+    lost = contour(np.full((5, STEPS), -1e9))
+    assert np.isfinite(lost).all()
+
+
+# -- heard ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("hertz", [60.0, 97.0, 120.0, 215.0, 310.0, 480.0])
+def test_a_period_is_where_a_voice_is_like_itself(hertz: float) -> None:
+    t = torch.arange(16_000, dtype=torch.float64) / 16_000
+    wave = sum(torch.cos(2 * torch.pi * k * hertz * t + k) for k in range(1, 9))
+    assert isinstance(wave, torch.Tensor)
+    found = periodicity(0.01 * wave.float())
+    assert found.shape == (50, len(PITCHES)) and found.abs().max() <= 1.001
+    at = int(np.abs(np.log(PITCHES / hertz)).argmin())
+    inside = found[4:-4]
+    assert inside[:, at].min() > 0.5
+    # nothing between it and the next octave above is as good
+    assert (inside[:, at + 2 :].amax(1) < inside[:, at]).all() if at + 2 < len(PITCHES) else True
+
+
+def test_a_tone_of_silence_has_no_period() -> None:
+    assert periodicity(torch.zeros(3200)).abs().max() == 0
+    assert periodicity(torch.zeros(0)).shape == (0, len(PITCHES))
+
+
+def net() -> Pitch:
+    return loaded(Pitch(), weights.tensors(weights.default(), "vocoder"), "vocoder.pitch.", "cpu")
+
+
+@torch.no_grad()
+def heard(wave: np.ndarray) -> np.ndarray:
+    """The codes that the encoder would send for a voice."""
+    level = torch.from_numpy(wave * (LEVEL / active_level(wave)))[None]
+    likely = likelihood(level, LogMel()(level), net())
+    assert likely.dtype == np.float32 and likely.shape == (len(wave) // 640, len(PITCHES))
+    return path(likely)
+
+
+@pytest.mark.parametrize("pitch", [75.0, 85.0, 120.0, 210.0, 330.0])
+def test_a_voice_has_its_pitch(pitch: float) -> None:
+    wave = voices.vowels(3.0, pitch, pause=(1.2, 1.8))
+    true = pitch * (1 + 0.1 * np.sin(2 * np.pi * 0.7 * np.arange(75) / 25))
+    off = np.abs(np.log2(hertz(heard(wave)) / true))
+    sounds = np.r_[2:29, 46:73]
+    assert (off[sounds] < 1.5 / 16).mean() > 0.9
+    assert np.abs(np.diff(heard(wave)[32:44])).sum() <= 12  # in a pause it waits, or goes on
+
+
+# -- chosen -----------------------------------------------------------------------------------
+
+
+def _around(codes: np.ndarray, sure: float = 6.0) -> np.ndarray:
+    away = np.arange(PITCH_LEAST, PITCH_MOST + 1) - codes[:, None]
+    return np.maximum(-np.square(away) / 2, -sure).astype(np.float32)
+
+
+def test_a_clear_contour_is_kept() -> None:
+    codes = np.rint(12 * np.sin(np.arange(120) / 12)).astype(np.int64)
+    found = path(_around(codes))
+    assert found.dtype == np.int64 and np.abs(found - codes).max() <= 1
+
+
+def test_what_nobody_hears_costs_nothing() -> None:
+    codes = np.full(90, 5)
+    likely = _around(codes)
+    likely[30:60] = 0  # a pause
+    likely[40] = _around(np.array([30]), 2.0)  # and a click in it
+    likely[10] = _around(np.array([21]))  # an octave for a moment
+    assert (path(likely) == 5).all()
+    assert np.abs(np.diff(path(np.zeros((50, len(PITCHES)), np.float32)))).sum() == 0
+
+
+def test_hertz_of_codes() -> None:
+    np.testing.assert_allclose(hertz(np.array([0, 16, -16, 32])), [120, 240, 60, 480])
+    np.testing.assert_allclose(hertz(np.array([-(1 << 40), 1 << 40])), [60, 480])
+
+
+# -- sent -------------------------------------------------------------------------------------
+
+
+def without_pitch(data: bytes) -> bytes:
+    """What a decoder of version 1.0 makes of a file."""
+    found = [c for c in chunks(data) if isinstance(c, Chunk) and c.type != layout.PITCH]
+    return data[: layout.START] + b"".join(data[c.start : c.end] for c in found)
+
+
+def test_a_file_with_pitch_and_the_same_without() -> None:
+    data = avcc.encode(talk(), bitrate=4000)
+    told, bare = avcc.info(data), without_pitch(data)
+    assert (told["format"], data[9]) == ("1.1", 1) and told["streams"]["pitch"]["bytes"] > 0
+    assert sum(part["bytes"] for part in told["streams"].values()) == pytest.approx(len(data))
+    assert "pitch" not in avcc.info(bare)["streams"] and avcc.info(bare)["damage"] == []
+    one, two = avcc.decode(data), avcc.decode(bare)
+    assert one.audio is not None and two.audio is not None
+    assert not np.array_equal(one.audio, two.audio)
+    assert np.array_equal(next(iter(one.frames)), next(iter(two.frames)))
+    mute = replace(talk(), audio=None)
+    for clip, mode in ((mute, "auto"), (talk(), "video-driven")):
+        data = avcc.encode(clip, bitrate=4000, mode=mode)
+        assert avcc.info(data)["format"] == "1.0"
+
+
+def test_a_spoilt_pitch_is_told_and_found_instead() -> None:
+    data = avcc.encode(talk(), bitrate=4000)
+    part = next(c for c in chunks(data) if isinstance(c, Chunk) and c.type == layout.PITCH)
+    bad = layout.pack_chunk(layout.PITCH, 0, part.payload + b"!")
+    said: list[str] = []
+    clip = avcc.Codec().decode(data[: part.start] + bad + data[part.end :], warn=said.append)
+    assert said == ["The pitch from frame 0 on was left out: its bytes make no sense."]
+    plain = avcc.decode(without_pitch(data)).audio
+    assert clip.audio is not None and plain is not None
+    np.testing.assert_array_equal(clip.audio, plain)
+
+
+def test_the_pitch_that_is_heard_is_the_one_that_was_sent() -> None:
+    """Shipped weights: the decoded voice has the source's pitch, more so than without."""
+    clip = replace(talk(), audio=voices.vowels(2.0, 170.0))
+    data = avcc.encode(clip, bitrate=3000)
+    true = 170 * (1 + 0.1 * np.sin(2 * np.pi * 0.7 * np.arange(50) / 25))
+    off = []
+    for file in (data, without_pitch(data)):
+        audio = avcc.decode(file).audio
+        assert audio is not None
+        off.append(np.abs(np.log2(hertz(heard(audio)) / true)[3:-3]).mean())
+    assert off[0] < 1 / 16 and off[0] <= off[1]
+
+
+def test_parts_are_due_and_fit() -> None:
+    stream = coder.encode(voice_of(1500), book())
+    assert len(stream.pitch) == 2
+    short = replace(voice_of(1500), pitch=voice_of(1500).pitch[:1])
+    with pytest.raises(avcc.FormatError, match="1 parts"):
+        coder.encode(short, book())
+    with pytest.raises(avcc.FormatError, match=r"\(999,\) values"):
+        first, second = voice_of(1500).pitch
+        assert first is not None
+        coder.encode(replace(short, pitch=(first[:-1], second)), book())
+
+
+def voice_of(frames: int) -> Symbols:
+    return symbols(1, frames, picture=9, pitch=1.0)
