@@ -14,7 +14,7 @@ from avcc.analysis.motion import banks
 from avcc.diffusion.avdiff import AVDiff
 from avcc.diffusion.conditions import Conditions
 from avcc.diffusion.driver import Driver
-from avcc.diffusion.estimate import Estimator
+from avcc.diffusion.estimate import fitting
 from avcc.diffusion.sample import sample
 from avcc.layers import loaded
 from avcc.quantise.scalar import STEPS
@@ -37,7 +37,7 @@ class Decoder:
         self.quantiser = Quantiser(self.book)
         self.device = device
         nets = {part: weights.tensors(model, part) for part in weights.PARTS[1:]}
-        self.estimator = loaded(Estimator(), nets["speech"], "estimator.", device)
+        self.estimator = loaded(fitting(nets["speech"]), nets["speech"], "estimator.", device)
         self.avdiff = loaded(AVDiff(), nets["avdiff"], "avdiff.", device)
         drives = any(name.startswith("driver.") for name in nets["avdiff"])  # not in all models
         self.driver = loaded(Driver(), nets["avdiff"], "driver.", device) if drives else None

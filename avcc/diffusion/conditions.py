@@ -84,7 +84,9 @@ class Conditions:
         f, w = self._features, slice(max(0, a - MARGIN), a + WINDOW + MARGIN)
         here = slice(a, a + WINDOW)
         token = torch.from_numpy(f.semantic[w]).to(self._device)[None]
-        mel = self._estimator(token, self._tensor(f.acoustic[w])[None], self._voice[None])
+        pitch = None if f.pitch is None else self._tensor(f.pitch[w])[None]
+        acoustic = self._tensor(f.acoustic[w])[None]
+        mel = self._estimator(token, acoustic, self._voice[None], pitch)
         # Where nothing was sent the estimator's guess says nothing: the mean of speech is nearer.
         mel = halve(mel.float()).masked_fill((token == UNSENT)[..., None], 0)
         self._mel[here] = mel[0, a - w.start :][:WINDOW].cpu().numpy()

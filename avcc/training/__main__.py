@@ -18,6 +18,7 @@ STAGES = {
     "audiomae": "avcc.training.audiomae:AudioMAEStage",
     "avdiff": "avcc.training.avdiff:AVDiffStage",
     "driver": "avcc.training.driver:DriverStage",
+    "estimator": "avcc.training.estimator:EstimatorStage",
     "renderer": "avcc.training.renderer:RendererStage",
     "vocoder": "avcc.training.vocoder:VocoderStage",
 }

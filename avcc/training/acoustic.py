@@ -6,16 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from avcc.analysis.acoustic import AcousticEncoder, VoiceEncoder
 from avcc.analysis.mel import LogMel
-from avcc.diffusion.estimate import Estimator
+from avcc.diffusion.estimate import Estimator, fitting
 from avcc.layers import halve
 from avcc.quantise.scalar import VOICE_LEVELS
 from avcc.stages import LATENT, SILENT, UNSENT
-from avcc.training.export import grown, restore
+from avcc.training.export import acoustic_tensors, grown, restore
 from avcc.training.loop import Options, Stage
 from avcc.training.tokens import heard
 
@@ -119,7 +118,7 @@ class AcousticStage(Stage):
         torch.manual_seed(options.seed)
         self.nets["encoder"] = AcousticEncoder()
         self.nets["voice"] = VoiceEncoder()
-        self.nets["estimator"] = Estimator()
+        self.nets["estimator"] = Estimator(pitched=False)  # that is learned after: stage estimator
         self.nets["residuals"] = Residuals()
         self.optims["all"] = self.adam(self.nets, 1e-3)
         self.mel = LogMel().to(options.device)
@@ -198,8 +197,9 @@ class Speech:
     """What the stage acoustic has trained, as it is: ``nets`` and the codebooks."""
 
     def __init__(self, work: Path, device: str) -> None:
-        trained = load_file(work / "acoustic.safetensors")
-        parts = {"encoder": AcousticEncoder(), "voice": VoiceEncoder(), "estimator": Estimator()}
+        trained = acoustic_tensors(work)
+        estimator = fitting(trained)
+        parts = {"encoder": AcousticEncoder(), "voice": VoiceEncoder(), "estimator": estimator}
         for name, net in parts.items():
             restore(net, trained, name)
         self.nets = nn.ModuleDict(parts).to(device).eval().requires_grad_(False)
@@ -207,10 +207,18 @@ class Speech:
         self.residuals.books.copy_(trained["books"].float())
 
     @torch.no_grad()
-    def decoded(self, mel: Tensor, token: Tensor, layers: Tensor) -> Tensor:
-        """True mel (B, 2 T, 80), tokens (B, T), layers (B,) -> the mel (B, 2 T, 80) that the
-        decoder's estimator makes of their symbols."""
+    def sent(self, mel: Tensor, token: Tensor, layers: Tensor) -> tuple[Tensor, Tensor]:
+        """True mel (B, 2 T, 80), tokens (B, T), layers (B,) -> acoustic latents (B, T, 32), voice
+        code (B, 24), as a decoder has them."""
         heard = token != SILENT
         voice = voice_values(voice_levels(self.nets["voice"](mel, heard).float()))
         acoustic, _ = self.residuals(self.nets["encoder"](mel).float(), layers, heard)
-        return self.nets["estimator"](token, acoustic, voice).float()
+        return acoustic, voice
+
+    @torch.no_grad()
+    def decoded(
+        self, mel: Tensor, token: Tensor, layers: Tensor, pitch: Tensor | None = None
+    ) -> Tensor:
+        """The mel (B, 2 T, 80) that the decoder's estimator makes of the symbols of a true one, and
+        of a pitch (B, T), NaN where none is sent."""
+        return self.nets["estimator"](token, *self.sent(mel, token, layers), pitch).float()

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 
@@ -21,6 +21,20 @@ def save_weights(path: Path, tensors: dict[str, Tensor], figures: dict[str, floa
     note = {k: f"{v:.6g}" for k, v in figures.items()}
     save_file(half, temporary, metadata={"figures": json.dumps(note)})
     os.replace(temporary, path)
+
+
+def acoustic_tensors(work: Path) -> dict[str, Tensor]:
+    """What the stage acoustic left, with the estimator that was trained after it, if there is."""
+    return load_file(work / "acoustic.safetensors") | later_estimator(work)
+
+
+def later_estimator(work: Path) -> dict[str, Tensor]:
+    """What the stage estimator left; nothing if that was for other codebooks than those of the
+    stage acoustic."""
+    path = work / "estimator.safetensors"
+    found = load_file(path) if path.exists() else {}
+    books = load_file(work / "acoustic.safetensors")["books"]
+    return found if "books" in found and torch.equal(found["books"], books) else {}
 
 
 def restore(net: torch.nn.Module, tensors: dict[str, Tensor], prefix: str) -> None:

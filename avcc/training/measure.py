@@ -15,7 +15,7 @@ from avcc.analysis.keys import ITSELF, Candidate, chosen_keys, detail
 from avcc.analysis.look import CANDIDATES
 from avcc.analysis.mel import LogMel
 from avcc.analysis.motion import MotionBank, ShapeBank
-from avcc.diffusion.estimate import Estimator
+from avcc.diffusion.estimate import fitting
 from avcc.diffusion.schedule import between
 from avcc.evaluation.perceptual import Lpips, distances
 from avcc.quantise.codebook import residual_sum
@@ -26,7 +26,7 @@ from avcc.render.face import Renderer
 from avcc.stages import SAMPLES_PER_FRAME, SILENT, KeyFrame
 from avcc.training.codes import codes_of
 from avcc.training.data import Part, part, voices
-from avcc.training.export import restore
+from avcc.training.export import acoustic_tensors, restore
 from avcc.training.motion import clip_meshes
 
 EYES = (33, 263)  # outer corners
@@ -62,8 +62,8 @@ def motion_errors(cache: Path, work: Path) -> dict[tuple[int, int], dict[str, fl
 @torch.no_grad()
 def voice_errors(cache: Path, work: Path) -> list[dict[str, float]]:
     """By acoustic layers: mean absolute error and spread of the estimator's mel where it sounds."""
-    trained = load_file(work / "acoustic.safetensors")
-    estimator = Estimator().eval()
+    trained = acoustic_tensors(work)
+    estimator = fitting(trained).eval()
     restore(estimator, trained, "estimator")
     books, mel = trained["books"].float().numpy(), LogMel()
     spoken = [w for w in voices(cache, "val").waves if len(w) >= 10 * SAMPLES_PER_FRAME]

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save, save_file
 from torch import Tensor
 
 from avcc.entropy.tables import ID_BYTES
+from avcc.training.export import acoustic_tensors, later_estimator
 from avcc.weights import MANIFEST
 
 LICENCE = "research weights; see docs/model.md, section Licences"
@@ -25,7 +26,7 @@ DATA = (
 DIRECTIONS = ("motion.", "shape.")
 STAGES = {
     "codebook": "motion, audiomae, acoustic, tables",
-    "speech": "audiomae, acoustic",
+    "speech": "audiomae, acoustic, estimator",
     "avdiff": "avdiff, driver",
     "renderer": "renderer",
     "vocoder": "vocoder",
@@ -143,7 +144,11 @@ def unpack(weights: Path, work: Path) -> None:
     acoustic = {"books": book["acoustic.books"]}
     for name, tensor in load_file(work / "speech.safetensors").items():
         (mae if name.startswith("ear.mae.") else acoustic)[name.removeprefix("ear.")] = tensor
-    for stage, tensors in (("audiomae", mae), ("acoustic", acoustic)):
+    later = {k: v for k, v in acoustic.items() if k.startswith("estimator.")}
+    later["books"] = acoustic["books"]
+    parts = [("audiomae", mae), ("acoustic", acoustic)]
+    parts += [("estimator", later)] if "estimator.pitch.weight" in later else []
+    for stage, tensors in parts:
         start = f"{stage} "
         kept = {k.removeprefix(start): v for k, v in told.items() if k.startswith(start)}
         save_file(tensors, work / f"{stage}.safetensors", metadata={"figures": json.dumps(kept)})
@@ -165,11 +170,12 @@ def _speech(work: Path) -> None:
     """Everything that listens, and the estimator, in one file."""
     found: dict[str, Tensor] = {}
     figures: dict[str, str] = {}
-    for name in ("audiomae", "acoustic"):
-        tensors = load_file(work / f"{name}.safetensors")
-        for key, tensor in tensors.items():
-            if key != "books":  # they are in the codebook
-                found[key if key.startswith("estimator.") else f"ear.{key}"] = tensor
+    tensors = load_file(work / "audiomae.safetensors") | acoustic_tensors(work)
+    for key, tensor in tensors.items():
+        if key != "books":  # they are in the codebook
+            found[key if key.startswith("estimator.") else f"ear.{key}"] = tensor
+    later = ["estimator"] if later_estimator(work) else []
+    for name in ("audiomae", "acoustic", *later):
         figures |= {f"{name} {k}": v for k, v in _figures(work / f"{name}.safetensors").items()}
     save_file(found, work / "speech.safetensors", metadata={"figures": json.dumps(figures)})
 

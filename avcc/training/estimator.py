@@ -1,0 +1,126 @@
+"""Stage ``estimator``: the estimator alone, which learns to make use of a pitch that was sent.
+
+Everything before it stays: symbols, codebooks, and so the model's id.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from avcc.analysis.mel import LogMel
+from avcc.analysis.pitch import likelihood
+from avcc.diffusion.estimate import Estimator
+from avcc.pitch import Pitch
+from avcc.quantise.pitch import hertz, path
+from avcc.stages import SAMPLES_PER_FRAME, SILENT, UNSENT
+from avcc.training.acoustic import FRAMES, Speech, depths
+from avcc.training.export import grown, restore
+from avcc.training.loop import Options, Stage
+from avcc.training.tokens import Spoken, heard, made_by
+
+KNOWN = 0.75  # share of the cuts whose pitch is sent
+BLOCK = 1500  # frames that are listened to at a time
+
+
+@torch.no_grad()
+def contours(options: Options, split: str, spoken: Spoken) -> list[np.ndarray]:
+    """The pitch of every voice as it would be sent, float32 (tokens,) in Hz; found once."""
+    hours, tier = (options.hours, options.tier) if split == "train" else (0, "PW")
+    saved = options.work / f"contours_{split}_{tier}_{hours:g}.npz"
+    lengths = np.array([len(t) for t in spoken.tokens])
+    of = made_by(options.work)
+    if saved.exists():
+        known = np.load(saved)
+        if known["of"] == of and np.array_equal(known["lengths"], lengths):
+            return np.split(known["pitch"], np.cumsum(lengths)[:-1])
+    net, mel = Pitch(), LogMel()
+    restore(net, load_file(options.work / "vocoder.safetensors"), "vocoder.pitch")
+    found = []
+    for wave in spoken.waves:
+        parts = []
+        for a in range(0, len(wave), BLOCK * SAMPLES_PER_FRAME):
+            part = torch.from_numpy(wave[a : a + BLOCK * SAMPLES_PER_FRAME])[None]
+            parts.append(likelihood(part, mel(part), net))
+        found.append(hertz(path(np.concatenate(parts))) if parts else np.zeros(0, np.float32))
+    np.savez(saved, pitch=np.concatenate(found), lengths=lengths, of=of)
+    return found
+
+
+class EstimatorStage(Stage):
+    """Mel distance under any number of layers, pitch and tokens sometimes left out."""
+
+    name = "estimator"
+    batch = 16
+
+    def __init__(self, options: Options) -> None:
+        super().__init__(options)
+        torch.manual_seed(options.seed)
+        self.speech = Speech(options.work, options.device)
+        net = self.nets["estimator"] = Estimator()
+        nn.init.zeros_(net.get_parameter("pitch.weight"))
+        before = self.speech.nets["estimator"].state_dict()
+        grown(net, {f"estimator.{k}": v for k, v in before.items()}, "estimator")
+        self.optims["all"] = self.adam(self.nets, 5e-4)
+        self.mel = LogMel().to(options.device)
+        self.train, self.spoken = self._voices("train")
+        held, self.held_voices = self._voices("val")
+        places = self.held_voices.places(np.random.default_rng(1), 64, FRAMES)
+        self.held = *self.held_voices.cuts(places, FRAMES), _cut(held, places)
+
+    def _voices(self, split: str) -> tuple[list[np.ndarray], Spoken]:
+        spoken = heard(self.o, split)
+        return contours(self.o, split, spoken), spoken
+
+    def _cuts(self, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Waveforms, tokens, pitches, how many layers."""
+        places = self.spoken.places(rng, self.batch, FRAMES)
+        wave, token = self.spoken.cuts(places, FRAMES)
+        pitch = _cut(self.train, places)
+        pitch[torch.from_numpy(rng.random(self.batch) >= KNOWN)] = torch.nan
+        unsent = torch.from_numpy(rng.random(self.batch) < 0.1)[:, None] & (token != SILENT)
+        layers = torch.from_numpy(depths(rng, self.batch))
+        return wave, token.masked_fill(unsent, UNSENT), pitch, layers
+
+    def _error(self, net: nn.Module, *cuts: Tensor) -> Tensor:
+        """Mean absolute mel error."""
+        wave, token, pitch, layers = (x.to(self.o.device) for x in cuts)
+        mel = self.mel(wave)
+        with self.autocast():
+            acoustic, voice = self.speech.sent(mel, token, layers)
+            guess = net(token, acoustic, voice, pitch).float()
+        return (guess - mel).abs().mean()
+
+    def step(self, i: int) -> dict[str, float]:
+        loss = self._error(self.nets["estimator"], *self.next(self._cuts))
+        self.optims["all"].zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.nets.parameters(), 1.0)
+        self.optims["all"].step()
+        return {"mel": loss.item()}
+
+    def validate(self, nets: nn.ModuleDict) -> dict[str, float]:
+        """Errors by layers, ``mel`` without a pitch and ``sung`` with one."""
+        wave, token, pitch = self.held
+        out = {}
+        for n in (0, 1, 2, 6, 12):
+            layers = torch.full((len(wave),), n)
+            for name, known in (("mel", torch.full_like(pitch, torch.nan)), ("sung", pitch)):
+                error = self._error(nets["estimator"], wave, token, known, layers)
+                out[f"{name}{n}"] = float(error)
+        return {"score": sum(out.values()) / len(out)} | out
+
+    def export(self, nets: nn.ModuleDict) -> dict[str, Tensor]:
+        own = {f"estimator.{k}": v for k, v in nets["estimator"].state_dict().items()}
+        return own | {"books": self.speech.residuals.books}  # which it is for
+
+
+def _cut(pitches: list[np.ndarray], places: list[tuple[int, int]]) -> Tensor:
+    """Cuts of ``FRAMES`` tokens, float32 (B, T), NaN beyond the end of a voice."""
+    out = np.full((len(places), FRAMES), np.nan, np.float32)
+    for row, (which, a) in zip(out, places, strict=True):
+        cut = pitches[which][a : a + FRAMES]
+        row[: len(cut)] = cut
+    return torch.from_numpy(out)
