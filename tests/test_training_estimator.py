@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -10,17 +11,18 @@ import torch
 from rehearsal import one_step, options
 from safetensors.torch import load_file
 
-from avcc.diffusion.estimate import Estimator, shares
+from avcc.analysis.mel import LogMel
+from avcc.diffusion.estimate import COMBS, Comb, Estimator
 from avcc.pitch import Pitch
-from avcc.stages import PITCHES
+from avcc.stages import BANDS, PITCHES
 from avcc.training import estimator as stages
 from avcc.training.acoustic import AcousticStage, Speech
-from avcc.training.estimator import EstimatorStage, contours
+from avcc.training.estimator import EstimatorStage, combs, contours
 from avcc.training.export import acoustic_tensors, later_estimator, save_weights
 from avcc.training.tokens import heard
 
 torch.set_num_threads(1)
-PITCH = "estimator.pitch.weight"
+COMB = "estimator.comb."
 
 
 @pytest.fixture(scope="module")
@@ -43,9 +45,9 @@ def test_a_step(cache: Path, listened: Path) -> None:
     errors = [stage._error(stage.nets["estimator"], wave, token, p, layers) for p in (pitch, none)]
     assert errors[0] == errors[1] and not pitch.isnan().all()
     written = one_step(stage)
-    assert written[PITCH].abs().max() > 0
+    assert all(written[f"{COMB}{k}"].abs().max() > 0 for k in ("combs", "gate.bias"))
     before = load_file(listened / "acoustic.safetensors")
-    assert set(before) - set(written) and set(written) - set(before) == {PITCH}
+    assert all(k.startswith(COMB) for k in set(written) - set(before)) and len(before) > 20
     # what follows takes the new one, as long as the codebooks are those that it was made for
     save_weights(listened / "estimator.safetensors", written, {})
     name = "estimator.exit.weight"
@@ -70,20 +72,38 @@ def test_contours_are_found_once(
     assert all((a == b).all() for a, b in zip(found, again, strict=True))
 
 
-def test_shares_of_pitches() -> None:
-    between = float(np.sqrt(PITCHES[3] * PITCHES[4]))
-    pitch = torch.tensor([[PITCHES[0], between, torch.nan, PITCHES[-1], 2000.0]])
-    found = shares(pitch.float())[0]
-    assert found.shape == (5, len(PITCHES))
-    torch.testing.assert_close(found.sum(1), torch.tensor([1.0, 1, 0, 1, 0]), atol=1e-4, rtol=0)
-    torch.testing.assert_close(found[1, 3:5], torch.tensor([0.5, 0.5]), atol=1e-4, rtol=0)
+def test_combs_have_their_teeth_at_the_harmonics() -> None:
+    found = combs()
+    assert found.shape == (COMBS, BANDS) and found.isfinite().all()
+    mel, t = LogMel(), torch.arange(16_000) / 16_000
+    for row in (32, 60, 77):
+        pitch = float(np.geomspace(PITCHES[0], PITCHES[-1], COMBS)[row])
+        bands = []
+        for k in (2, 3, 4):
+            tone = mel(0.05 * torch.sin(2 * torch.pi * k * pitch * t)[None])[0, 10:-10].mean(0)
+            bands.append(int(tone.argmax()))
+        middles = [(a + b) // 2 for a, b in pairwise(bands)]
+        assert found[row, bands].min() > found[row, middles].max()
+
+
+def test_a_pitch_is_looked_up() -> None:
+    comb = Comb(8)
+    comb.combs.copy_(torch.arange(COMBS)[:, None].expand(-1, BANDS))
+    nan = torch.nan
+    pitch = torch.tensor([[PITCHES[0], PITCHES[3], PITCHES[4], nan, PITCHES[-1], 9999.0]])
+    found = comb(pitch.float())[0]
+    assert found.shape == (6, 2 * BANDS)
+    first, second = found[:, 0].tolist(), found[:, -1].tolist()
+    assert first == [0, 6, 8, 0, 96, 96] and second == [3, 7, 8, 0, 96, 96]
 
 
 def test_an_early_estimator_knows_no_pitch() -> None:
     torch.manual_seed(0)
     early, new = Estimator(16, 2, pitched=False), Estimator(16, 2)
-    assert "pitch.weight" not in early.state_dict()
+    assert not any(k.startswith("comb.") for k in early.state_dict())
     new.load_state_dict(early.state_dict(), strict=False)
+    for name in ("combs", "entry.weight", "gate.bias"):
+        new.state_dict()[f"comb.{name}"].normal_()
     what = torch.tensor([[1, 2, 3]]), torch.zeros(1, 3, 32), torch.zeros(1, 24)
     pitch, none = torch.full((1, 3), 120.0), torch.full((1, 3), torch.nan)
     assert torch.equal(early(*what, pitch), early(*what))

@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from avcc.layers import ConvNext
+from avcc.layers import ConvNext, halve
 from avcc.stages import BANDS, LATENT, PITCHES, TOKENS, VOICE
+
+COMBS = 2 * len(PITCHES) - 1  # between two pitches that can be sent there is one more
 
 
 class Estimator(nn.Module):
@@ -18,6 +20,9 @@ class Estimator(nn.Module):
     ``semantic`` int64 (B, T) (``SILENT``, ``UNSENT`` allowed), ``acoustic`` float32 (B, T, 32)
     (zero where no layer was sent), ``voice`` float32 (B, 24), ``pitch`` float32 (B, T) in Hz, NaN
     where none was sent. ``pitched``: whether it can make use of one; those of early models can't.
+
+    What a pitch makes of a mel, peaks and valleys at its harmonics, is looked up (``combs``); the
+    network says how much of it there is in each band.
     """
 
     def __init__(self, width: int = 256, depth: int = 6, pitched: bool = True) -> None:
@@ -29,27 +34,47 @@ class Estimator(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.exit = nn.Linear(width, 2 * BANDS)
         self.skip = nn.Linear(LATENT, 2 * BANDS, bias=False)
-        self.pitch = nn.Linear(len(PITCHES), width, bias=False) if pitched else None
+        self.comb: Comb | None = Comb(width) if pitched else None
 
     def forward(
         self, semantic: Tensor, acoustic: Tensor, voice: Tensor, pitch: Tensor | None = None
     ) -> Tensor:
         x = self.semantic(semantic) + self.acoustic(acoustic) + self.voice(voice)[:, None]
-        if self.pitch is not None and pitch is not None:
-            x = x + self.pitch(shares(pitch))
+        comb = None if self.comb is None or pitch is None else self.comb(pitch)
+        if self.comb is not None and comb is not None:
+            x = x + self.comb.entry(comb)
         x = self.blocks(x.transpose(1, 2)).transpose(1, 2)
-        y = self.exit(self.norm(F.gelu(x))) + self.skip(acoustic)
+        x = self.norm(F.gelu(x))
+        y = self.exit(x) + self.skip(acoustic)
+        if self.comb is not None and comb is not None:
+            y = y + self.comb.gate(x) * comb
         return y.reshape(y.shape[0], -1, BANDS)
+
+
+class Comb(nn.Module):
+    """Pitch (B, T) in Hz at the first mel frame of each token -> its comb (B, T, 160): what pulses
+    at that pitch look like in a mel, without their envelope. Zeros where it is NaN."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.register_buffer("combs", torch.zeros(COMBS, BANDS))
+        self.combs: Tensor
+        self.entry = nn.Linear(2 * BANDS, width, bias=False)
+        self.gate = nn.Linear(width, 2 * BANDS)
+        for parameter in self.parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, pitch: Tensor) -> Tensor:
+        least, most = float(PITCHES[0]), float(PITCHES[-1])
+        place = (pitch / least).log2() / float(torch.tensor(most / least).log2()) * (COMBS - 1)
+        after = torch.cat([place[:, 1:], place[:, -1:]], 1)
+        middle = (place + after) / 2  # the second frame lies between two tokens' first ones
+        both = torch.stack([place, torch.where(middle.isnan(), place, middle)], 2).flatten(1)
+        known = ~both.isnan()
+        which = both.nan_to_num(0).round().long().clamp(0, COMBS - 1)
+        return halve(self.combs[which] * known[..., None])
 
 
 def fitting(tensors: Mapping[str, Tensor]) -> Estimator:
     """An estimator that tensors named ``estimator.*`` fit, with or without pitch."""
-    return Estimator(pitched="estimator.pitch.weight" in tensors)
-
-
-def shares(pitch: Tensor) -> Tensor:
-    """Pitch (B, T) in Hz -> how much of it each of ``PITCHES`` is, float32 (B, T, 49): one, or two
-    neighbours; nothing where it is NaN."""
-    octaves = torch.from_numpy(PITCHES).float().log2().to(pitch.device)
-    away = (pitch.log2()[..., None] - octaves).abs() / (octaves[1] - octaves[0])
-    return (1 - away).clamp(min=0).nan_to_num(0)
+    return Estimator(pitched="estimator.comb.combs" in tensors)

@@ -10,18 +10,21 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from avcc.analysis.mel import LogMel
+from avcc.analysis.mel import LEVEL, LogMel
 from avcc.analysis.pitch import likelihood
-from avcc.diffusion.estimate import Estimator
+from avcc.diffusion.estimate import COMBS, Estimator
 from avcc.pitch import Pitch
 from avcc.quantise.pitch import hertz, path
-from avcc.stages import SAMPLES_PER_FRAME, SILENT, UNSENT
+from avcc.render.source import pulses
+from avcc.stages import PITCHES, SAMPLES_PER_FRAME, SILENT, UNSENT
 from avcc.training.acoustic import FRAMES, Speech, depths
 from avcc.training.export import grown, restore
 from avcc.training.loop import Options, Stage
 from avcc.training.tokens import Spoken, heard, made_by
 
 KNOWN = 0.75  # share of the cuts whose pitch is sent
+AROUND = 13  # bands whose mean is taken out of a comb
+STEADY = 20  # mel frames of pulses that a comb is the mean of
 BLOCK = 1500  # frames that are listened to at a time
 
 
@@ -49,6 +52,18 @@ def contours(options: Options, split: str, spoken: Spoken) -> list[np.ndarray]:
     return found
 
 
+def combs() -> Tensor:
+    """What pulses at each pitch from 60 to 480 Hz, 32 an octave, look like in a mel beside their
+    mean over the bands around: float32 (97, 80)."""
+    found = []
+    for pitch in np.geomspace(PITCHES[0], PITCHES[-1], COMBS):
+        wave = LEVEL * pulses(torch.full((1, STEADY + 10), float(pitch)))
+        found.append(LogMel()(wave)[0, 5:-5].mean(0))  # away from the ends
+    whole = torch.stack(found)
+    edges = nn.functional.pad(whole[:, None], (AROUND // 2, AROUND // 2), mode="replicate")
+    return whole - nn.functional.avg_pool1d(edges, AROUND, 1)[:, 0]
+
+
 class EstimatorStage(Stage):
     """Mel distance under any number of layers, pitch and tokens sometimes left out."""
 
@@ -60,7 +75,7 @@ class EstimatorStage(Stage):
         torch.manual_seed(options.seed)
         self.speech = Speech(options.work, options.device)
         net = self.nets["estimator"] = Estimator()
-        nn.init.zeros_(net.get_parameter("pitch.weight"))
+        net.get_buffer("comb.combs").copy_(combs())
         before = self.speech.nets["estimator"].state_dict()
         grown(net, {f"estimator.{k}": v for k, v in before.items()}, "estimator")
         self.optims["all"] = self.adam(self.nets, 5e-4)
