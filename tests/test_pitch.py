@@ -153,7 +153,9 @@ def test_a_file_with_pitch_and_the_same_without() -> None:
     one, two = avcc.decode(data), avcc.decode(bare)
     assert one.audio is not None and two.audio is not None
     assert not np.array_equal(one.audio, two.audio)
-    assert np.array_equal(next(iter(one.frames)), next(iter(two.frames)))
+    # what is known of the voice reaches the motion, by cross-modal attention, but hardly
+    shown = [next(iter(clip.frames)).astype(int) for clip in (one, two)]
+    assert np.abs(shown[0] - shown[1]).mean() < 1
     mute = replace(talk(), audio=None)
     for clip, mode in ((mute, "auto"), (talk(), "video-driven")):
         data = avcc.encode(clip, bitrate=4000, mode=mode)
