@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from avcc.layers import ConvNext
+from avcc.likeliest import likeliest
 from avcc.stages import BANDS
 
 LOWEST, HIGHEST = 60.0, 500.0  # Hz
@@ -37,25 +38,23 @@ def place(hertz: Tensor) -> Tensor:
     return (share * (STEPS - 1)).clamp(0, STEPS - 1)
 
 
+def between(hertz: Tensor) -> Tensor:
+    """Pitch (B, T) at the first mel frame of every token, NaN where unknown -> of all mel frames
+    (B, 2 T): half way, in octaves, to the next token's where that is known."""
+    after = torch.cat([hertz[:, 1:], hertz[:, -1:]], 1)
+    middle = (hertz * after).sqrt()
+    return torch.stack([hertz, middle.where(~middle.isnan(), hertz)], 2).flatten(1)
+
+
 def contour(likely: np.ndarray) -> np.ndarray:
     """Log probabilities (T, 96) -> pitch in Hz, float32 (T,): the likeliest path that moves little.
 
-    Viterbi (1967): a frame that sounds like its octave doesn't pull the voice there.
+    A frame that sounds like its octave doesn't pull the voice there.
     """
-    count = len(likely)
-    moves = np.arange(-SWIFT, SWIFT + 1)
-    cost = (JUMP * (moves / SWIFT) ** 2).astype(np.float32)
-    back = np.zeros((count, STEPS), np.int8)
-    best = likely[0].astype(np.float32)
-    for t in range(1, count):
-        padded = np.pad(best, SWIFT, constant_values=-np.inf)
-        reach = np.lib.stride_tricks.sliding_window_view(padded, 2 * SWIFT + 1) - cost
-        back[t] = reach.argmax(1) - SWIFT
-        best = reach.max(1) + likely[t]
-    path = np.empty(count, np.int64)
-    path[-1] = best.argmax()
-    for t in range(count - 1, 0, -1):
-        path[t - 1] = path[t] + back[t, path[t]]
+    places = np.arange(STEPS)
+    moves = np.abs(places[:, None] - places)
+    cost = np.where(moves <= SWIFT, JUMP * (moves / SWIFT) ** 2, np.inf)
+    path = likeliest(likely, cost.astype(np.float32))
     # between the classes: the mean of the neighbours, by what they are worth
     around = np.clip(path[:, None] + np.arange(-2, 3), 0, STEPS - 1)
     weight = np.exp(np.take_along_axis(likely, around, 1))

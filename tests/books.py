@@ -96,34 +96,13 @@ def symbols(
 def same(a: Symbols, b: Symbols) -> bool:
     """Whether two clips are equal, arrays, types and all."""
 
-    def equal(x: np.ndarray, y: np.ndarray) -> bool:
-        return x.shape == y.shape and x.dtype == y.dtype and bool((x == y).all())
+    def equal(x: object, y: object) -> bool:
+        if isinstance(x, np.ndarray) and isinstance(y, np.ndarray):
+            return x.shape == y.shape and x.dtype == y.dtype and bool((x == y).all())
+        if isinstance(x, tuple) and isinstance(y, tuple):
+            return len(x) == len(y) and all(map(equal, x, y))
+        if isinstance(x, Symbols | Identity | Segment):
+            return type(x) is type(y) and equal(tuple(vars(x).values()), tuple(vars(y).values()))
+        return bool(x == y)
 
-    if a.head != b.head or len(a.identities) != len(b.identities):
-        return False
-    for i, j in zip(a.identities, b.identities, strict=True):
-        if (i.picture, i.side, i.frame) != (j.picture, j.side, j.frame):
-            return False
-        if not equal(i.shape, j.shape) or not equal(i.voice, j.voice):
-            return False
-    if len(a.segments) != len(b.segments):
-        return False
-    for s, t in zip(a.segments, b.segments, strict=True):
-        if s is None or t is None:
-            if s is not t:
-                return False
-        elif s.frames != t.frames or not (
-            equal(s.motion, t.motion)
-            and equal(s.semantic, t.semantic)
-            and equal(s.acoustic, t.acoustic)
-        ):
-            return False
-    if len(a.pitch) != len(b.pitch):
-        return False
-    for x, y in zip(a.pitch, b.pitch, strict=True):
-        if x is None or y is None:
-            if x is not y:
-                return False
-        elif not equal(x, y):
-            return False
-    return True
+    return equal(a, b)

@@ -200,6 +200,7 @@ def test_flipped_bits_are_mostly_noticed_even_without_a_checksum() -> None:
     """Symbols drawn from the tables themselves: the hardest case, and like real streams."""
     head = replace(books.symbols(8, frames=100).head, point=OperatingPoint(4, 1, 1, True))
     rng = np.random.default_rng(3)
+    how = BOOK, segment, head.point, 100, None
     kept = tried = 0
     while tried < 400:
         source = Decoder(BOOK, rng.bytes(2000))
@@ -208,11 +209,11 @@ def test_flipped_bits_are_mostly_noticed_even_without_a_checksum() -> None:
         except FormatError:
             continue
         payload = source._again.close()
-        assert coder._segment(payload, BOOK, head, 0) is not None
+        assert coder._sound(payload, *how) is not None
         for bit in range(0, 8 * len(payload), 9):
             bad = bytearray(payload)
             bad[bit // 8] ^= 1 << bit % 8
-            kept += coder._segment(bytes(bad), BOOK, head, 0) is not None
+            kept += coder._sound(bytes(bad), *how) is not None
             tried += 1
     assert kept < tried * 0.1
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -19,7 +20,8 @@ from avcc.container.layout import Chunk
 from avcc.container.read import chunks
 from avcc.entropy import coder
 from avcc.layers import loaded
-from avcc.pitch import STEPS, Pitch, contour, place
+from avcc.likeliest import likeliest
+from avcc.pitch import STEPS, Pitch, between, contour, place
 from avcc.quantise.pitch import hertz, path
 from avcc.stages import PITCH_LEAST, PITCH_MOST, PITCHES, Symbols
 from tests.test_codec import talk
@@ -59,6 +61,28 @@ def test_a_contour_of_anything_is_a_pitch() -> None:
         assert found.shape == (count,) and found.min() >= 60 and found.max() <= 500.01
     lost = contour(np.full((5, STEPS), -1e9))
     assert np.isfinite(lost).all()
+
+
+def test_a_pitch_glides_from_frame_to_frame() -> None:
+    pitch = torch.tensor([[100, 200, torch.nan, 400]])
+    expected = [[100, 100 * 2**0.5, 200, 200, torch.nan, torch.nan, 400, 400]]
+    torch.testing.assert_close(between(pitch), torch.tensor(expected), equal_nan=True)
+
+
+def test_the_likeliest_path_is_the_best_of_all() -> None:
+    rng = np.random.default_rng(2)
+    for _ in range(20):
+        likely, cost = rng.normal(size=(5, 3)), rng.random((3, 3)).astype(np.float32) * 2
+        cost[0, 2] = np.inf  # to 0 from 2
+
+        def worth(
+            path: tuple[int, ...], likely: np.ndarray = likely, c: np.ndarray = cost
+        ) -> float:
+            moves = sum(c[b, a] for a, b in pairwise(path))
+            return float(sum(likely[t, s] for t, s in enumerate(path)) - moves)
+
+        best = max(product(range(3), repeat=5), key=worth)
+        assert tuple(likeliest(likely, cost)) == best
 
 
 # -- heard ------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import torch
 from avcc.analysis.mel import LEVEL, SILENCE, active_level
 from avcc.noise import gaussian
 from avcc.render.source import minimum_phase, pulses
-from avcc.render.speak import MARGIN, NOISE_STREAM, PIECE, Speaker, between, pieces
+from avcc.render.speak import MARGIN, NOISE_STREAM, PIECE, Speaker, pieces
 from avcc.render.voice import BINS, Filters, Vocoder, filtered, inverse_stft, stft
 from avcc.stages import BANDS, SAMPLES_PER_FRAME
 
@@ -200,9 +200,3 @@ def test_a_pitch_that_was_sent_is_spoken() -> None:
     gain = np.linalg.norm(found[:first]) / np.linalg.norm(half[:first])
     np.testing.assert_allclose(half[:first] * gain, found[:first], atol=1e-5)
     assert abs(half - found)[first + 40 * 640 :].max() > 1e-3
-
-
-def test_a_pitch_glides_from_frame_to_frame() -> None:
-    pitch = np.array([100, 200, np.nan, 400], np.float32)
-    expected = [100, 100 * 2**0.5, 200, 200, np.nan, np.nan, 400, 400]
-    np.testing.assert_allclose(between(pitch), expected, rtol=1e-6)

@@ -9,9 +9,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from avcc.layers import ConvNext, halve
+from avcc.pitch import between
 from avcc.stages import BANDS, LATENT, PITCHES, TOKENS, VOICE
 
 COMBS = 2 * len(PITCHES) - 1  # between two pitches that can be sent there is one more
+AN_OCTAVE = 32  # of them
 
 
 class Estimator(nn.Module):
@@ -65,14 +67,10 @@ class Comb(nn.Module):
             nn.init.zeros_(parameter)
 
     def forward(self, pitch: Tensor) -> Tensor:
-        least, most = float(PITCHES[0]), float(PITCHES[-1])
-        place = (pitch / least).log2() / float(torch.tensor(most / least).log2()) * (COMBS - 1)
-        after = torch.cat([place[:, 1:], place[:, -1:]], 1)
-        middle = (place + after) / 2  # the second frame lies between two tokens' first ones
-        both = torch.stack([place, torch.where(middle.isnan(), place, middle)], 2).flatten(1)
-        known = ~both.isnan()
-        which = both.nan_to_num(0).round().long().clamp(0, COMBS - 1)
-        return halve(self.combs[which] * known[..., None])
+        hertz = between(pitch)
+        octaves = (hertz / float(PITCHES[0])).log2()
+        which = (octaves * AN_OCTAVE).nan_to_num(0).round().long().clamp(0, COMBS - 1)
+        return halve(self.combs[which] * ~hertz.isnan()[..., None])
 
 
 def fitting(tensors: Mapping[str, Tensor]) -> Estimator:

@@ -13,8 +13,9 @@ integer below 2^53, so the frequencies are the row itself, to the unit, on every
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import constriction
 import numpy as np
@@ -23,8 +24,9 @@ from avcc.entropy.context import check_point, identity, pitch, segment
 from avcc.entropy.count import Cost, Counter, Rows, segment_bits
 from avcc.entropy.tables import Codebook
 from avcc.errors import FormatError, ModelError
-from avcc.stages import PITCH_FRAMES, SEGMENT_FRAMES, Head, Identity, Segment, Stream, Symbols
+from avcc.stages import PITCH_FRAMES, SEGMENT_FRAMES, Head, Identity, Stream, Symbols
 
+_Read = TypeVar("_Read")
 WORD = 1 << 32  # constriction's range coder shifts out words of 32 bits
 
 
@@ -121,26 +123,17 @@ def encode(symbols: Symbols, book: Codebook) -> Stream:
     _check(head, book, len(symbols.segments), len(symbols.pitch))
     identities = []
     for one in symbols.identities:
-        writer = Encoder(book)
-        identity(writer, book, one.shape, one.voice, head.samples > 0)
-        identities.append((one.frame, one.side, writer.close(), one.picture))
-    payloads: list[bytes | None] = []
-    for number, seg in enumerate(symbols.segments):
-        if seg is None:
-            payloads.append(None)
-            continue
-        writer = Encoder(book)
-        segment(writer, book, head.point, segment_frames(head, number), seg)
-        payloads.append(writer.close())
-    parts: list[bytes | None] = []
-    for number, part in enumerate(symbols.pitch):
-        if part is None:
-            parts.append(None)
-            continue
-        writer = Encoder(book)
-        pitch(writer, book, pitch_frames(head, number), part)
-        parts.append(writer.close())
-    return Stream(head, tuple(identities), tuple(payloads), (), symbols.cuts, tuple(parts))
+        code = _written(book, identity, one.shape, one.voice, head.samples > 0)
+        identities.append((one.frame, one.side, code, one.picture))
+    payloads = tuple(
+        None if seg is None else _written(book, segment, head.point, segment_frames(head, n), seg)
+        for n, seg in enumerate(symbols.segments)
+    )
+    parts = tuple(
+        None if part is None else _written(book, pitch, pitch_frames(head, n), part)
+        for n, part in enumerate(symbols.pitch)
+    )
+    return Stream(head, tuple(identities), payloads, (), symbols.cuts, parts)
 
 
 def decode(stream: Stream, book: Codebook) -> Symbols:
@@ -151,22 +144,22 @@ def decode(stream: Stream, book: Codebook) -> Symbols:
     _check(head, book, len(stream.segments), len(stream.pitch))
     identities: list[Identity] = []
     for frame, side, code, picture in stream.identities:
-        reader = Decoder(book, code)
         try:
-            shape, voice = identity(reader, book, None, None, head.samples > 0)
-            reader.close()
+            shape, voice = _read(code, book, identity, None, None, head.samples > 0)
         except FormatError:
             if not identities:
                 raise
             continue
         identities.append(Identity(picture, side, shape, voice, frame))
-    segments: list[Segment | None] = []
-    for number, payload in enumerate(stream.segments):
-        segments.append(None if payload is None else _segment(payload, book, head, number))
-    parts: list[np.ndarray | None] = []
-    for number, payload in enumerate(stream.pitch):
-        parts.append(None if payload is None else _pitch(payload, book, pitch_frames(head, number)))
-    return Symbols(head, tuple(identities), tuple(segments), stream.cuts, tuple(parts))
+    segments = tuple(
+        _sound(payload, book, segment, head.point, segment_frames(head, n), None)
+        for n, payload in enumerate(stream.segments)
+    )
+    parts = tuple(
+        _sound(payload, book, pitch, pitch_frames(head, n), None)
+        for n, payload in enumerate(stream.pitch)
+    )
+    return Symbols(head, tuple(identities), segments, stream.cuts, parts)
 
 
 def damage(stream: Stream, symbols: Symbols) -> tuple[str, ...]:
@@ -198,24 +191,29 @@ def pitch_frames(head: Head, number: int) -> int:
     return min(PITCH_FRAMES, head.frames - number * PITCH_FRAMES)
 
 
-def _pitch(payload: bytes, book: Codebook, frames: int) -> np.ndarray | None:
+def _written(book: Codebook, walk: Callable[..., object], *given: object) -> bytes:
+    """The payload of one walk of ``context.py``."""
+    writer = Encoder(book)
+    walk(writer, book, *given)
+    return writer.close()
+
+
+def _read(payload: bytes, book: Codebook, walk: Callable[..., _Read], *given: object) -> _Read:
+    """What one walk finds in a payload; ``FormatError`` if that makes no sense."""
     reader = Decoder(book, payload)
-    try:
-        found = pitch(reader, book, frames, None)
-        reader.close()
-    except FormatError:
-        return None
+    found = walk(reader, book, *given)
+    reader.close()
     return found
 
 
-def _segment(payload: bytes, book: Codebook, head: Head, number: int) -> Segment | None:
-    reader = Decoder(book, payload)
+def _sound(
+    payload: bytes | None, book: Codebook, walk: Callable[..., _Read], *given: object
+) -> _Read | None:
+    """The same; ``None`` where there is no payload, or no sense in it."""
     try:
-        seg = segment(reader, book, head.point, segment_frames(head, number), None)
-        reader.close()
+        return None if payload is None else _read(payload, book, walk, *given)
     except FormatError:
         return None
-    return seg
 
 
 def _check(head: Head, book: Codebook, segments: int, pitches: int) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from avcc.analysis.mel import LEVEL, loud_level, powers
 from avcc.noise import gaussian
-from avcc.pitch import pitch_of
+from avcc.pitch import between, pitch_of
 from avcc.render.voice import Vocoder
 from avcc.stages import SAMPLES_PER_FRAME
 
@@ -43,7 +44,8 @@ class Speaker:
         size = (count - start) * SAMPLES_PER_FRAME
         out = np.zeros(max(samples, size), np.float32)
         # All in place and piece by piece: of hours of a voice there is one copy.
-        sent = between(np.full(len(silent), np.nan, np.float32) if pitch is None else pitch)
+        known = np.full(len(silent), np.nan, np.float32) if pitch is None else pitch
+        sent = between(torch.from_numpy(known)[None])
         for a, b in pieces(mel, silent):
             if b >= start and a < count:
                 wave = self._piece(mel, silent, sent, a, b, seed)
@@ -58,18 +60,18 @@ class Speaker:
         self,
         mel: np.ndarray,
         silent: np.ndarray,
-        sent: np.ndarray,
+        sent: Tensor,
         a: int,
         b: int,
         seed: int,
     ) -> np.ndarray:
-        """Tokens a to before b, faded in over a, and out over b. ``sent``: pitch (2 N,)."""
+        """Tokens a to before b, faded in over a, and out over b. ``sent``: pitch (1, 2 N)."""
         first, last = max(0, a - MARGIN), min(len(silent), b + MARGIN)
         end = min(len(silent), b + 1)
         device = self._vocoder.window.device
         window = torch.from_numpy(mel[2 * first : 2 * last])[None].to(device)
         noise = gaussian(seed, NOISE_STREAM, first, last - first, SAMPLES_PER_FRAME).reshape(1, -1)
-        pitch = torch.from_numpy(sent[2 * first : 2 * last])[None].to(device)
+        pitch = sent[:, 2 * first : 2 * last].to(device)
         if pitch.isnan().any():
             pitch = pitch.where(~pitch.isnan(), pitch_of(self._vocoder.pitch, window))
         wave = self._vocoder(window, pitch, torch.from_numpy(noise).to(device))[0].cpu().numpy()
@@ -81,15 +83,6 @@ class Speaker:
         if end > b:
             wave[-SAMPLES_PER_FRAME:] *= 1 - ramp
         return wave
-
-
-def between(pitch: np.ndarray) -> np.ndarray:
-    """Pitch (N,) at the first mel frame of every token -> of all mel frames (2 N,), in octaves half
-    way to the next one's where that is known."""
-    out = pitch.repeat(2)
-    middle = np.sqrt(pitch[:-1] * pitch[1:])
-    out[1:-1:2] = np.where(np.isnan(middle), out[1:-1:2], middle)
-    return out
 
 
 def pieces(mel: np.ndarray, silent: np.ndarray) -> list[tuple[int, int]]:

@@ -5,6 +5,8 @@ Everything before it stays: symbols, codebooks, and so the model's id.
 
 from __future__ import annotations
 
+import zlib
+
 import numpy as np
 import torch
 from safetensors.torch import load_file
@@ -20,7 +22,8 @@ from avcc.stages import PITCHES, SAMPLES_PER_FRAME, SILENT, UNSENT
 from avcc.training.acoustic import FRAMES, Speech, depths
 from avcc.training.export import grown, restore
 from avcc.training.loop import Options, Stage
-from avcc.training.tokens import Spoken, heard, made_by
+from avcc.training.tokens import Spoken, heard
+from avcc.training.voiced import kept
 
 KNOWN = 0.75  # share of the cuts whose pitch is sent
 AROUND = 13  # bands whose mean is taken out of a comb
@@ -31,25 +34,22 @@ BLOCK = 1500  # frames that are listened to at a time
 @torch.no_grad()
 def contours(options: Options, split: str, spoken: Spoken) -> list[np.ndarray]:
     """The pitch of every voice as it would be sent, float32 (tokens,) in Hz; found once."""
-    hours, tier = (options.hours, options.tier) if split == "train" else (0, "PW")
-    saved = options.work / f"contours_{split}_{tier}_{hours:g}.npz"
-    lengths = np.array([len(t) for t in spoken.tokens])
-    of = made_by(options.work)
-    if saved.exists():
-        known = np.load(saved)
-        if known["of"] == of and np.array_equal(known["lengths"], lengths):
-            return np.split(known["pitch"], np.cumsum(lengths)[:-1])
+    weights = options.work / "vocoder.safetensors"
     net, mel = Pitch(), LogMel()
-    restore(net, load_file(options.work / "vocoder.safetensors"), "vocoder.pitch")
-    found = []
-    for wave in spoken.waves:
-        parts = []
-        for a in range(0, len(wave), BLOCK * SAMPLES_PER_FRAME):
-            part = torch.from_numpy(wave[a : a + BLOCK * SAMPLES_PER_FRAME])[None]
-            parts.append(likelihood(part, mel(part), net))
-        found.append(hertz(path(np.concatenate(parts))) if parts else np.zeros(0, np.float32))
-    np.savez(saved, pitch=np.concatenate(found), lengths=lengths, of=of)
-    return found
+    restore(net, load_file(weights), "vocoder.pitch")
+
+    def heard_in(voice: int) -> np.ndarray:
+        wave = torch.from_numpy(spoken.waves[voice])[None]
+        parts = [
+            likelihood(part, mel(part), net)
+            for part in wave.split(BLOCK * SAMPLES_PER_FRAME, 1)
+            if part.shape[1]
+        ]
+        return hertz(path(np.concatenate(parts))) if parts else np.zeros(0, np.float32)
+
+    lengths = np.array([len(t) for t in spoken.tokens])
+    of = zlib.crc32(weights.read_bytes())  # another network hears another pitch
+    return kept(options, split, "contours", lengths, heard_in, of)
 
 
 def combs() -> Tensor:

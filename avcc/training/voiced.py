@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,16 +50,30 @@ def filled(pitch: Tensor) -> Tensor:
 def voiced(options: Options, split: str) -> Voiced:
     """``tokens.heard`` with pitches; what ``work`` has of them isn't found again."""
     spoken = heard(options, split)
-    lengths = np.array([2 * len(t) for t in spoken.tokens])
+    waves, lengths = spoken.waves, np.array([2 * len(t) for t in spoken.tokens])
+    pitch = kept(options, split, "pitch", lengths, lambda k: pitch_of(waves[k]))
+    return Voiced(spoken, pitch)
+
+
+def kept(
+    options: Options,
+    split: str,
+    name: str,
+    lengths: np.ndarray,
+    make: Callable[[int], np.ndarray],
+    of: int = 0,
+) -> list[np.ndarray]:
+    """What ``make`` gives for every voice of a split; made once, and again for other lengths or
+    where it came ``of`` something else."""
     hours, tier = (options.hours, options.tier) if split == "train" else (0, "PW")
-    saved = options.work / f"pitch_{split}_{tier}_{hours:g}.npz"
+    saved = options.work / f"{name}_{split}_{tier}_{hours:g}.npz"
     if saved.exists():
         known = np.load(saved)
-        if np.array_equal(known["lengths"], lengths):
-            return Voiced(spoken, np.split(known["pitch"], np.cumsum(lengths)[:-1]))
-    found = [pitch_of(wave) for wave in spoken.waves]
-    np.savez(saved, pitch=np.concatenate(found), lengths=lengths)
-    return Voiced(spoken, found)
+        if known.get("of", 0) == of and np.array_equal(known["lengths"], lengths):
+            return np.split(known["pitch"], np.cumsum(lengths)[:-1])
+    found = [make(k) for k in range(len(lengths))]
+    np.savez(saved, pitch=np.concatenate(found), lengths=lengths, of=of)
+    return found
 
 
 def pitch_of(wave: np.ndarray) -> np.ndarray:
