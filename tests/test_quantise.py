@@ -308,7 +308,7 @@ def test_more_budget_is_never_worse(seed: int, sound: bool) -> None:
 
 
 def test_the_pitch_is_sent_where_it_is_worth_its_bytes() -> None:
-    costs = _costs(2)
+    costs = replace(_costs(2), voice={n: 100.0 * (1 + n) for n in range(3)})
     assert not any(plan.pitch for plan in ranked(costs, 1e6))
     cheap, dear = replace(costs, pitch=1.0), replace(costs, pitch=1e5)
     assert ranked(cheap, 3e3)[0].pitch
@@ -318,6 +318,8 @@ def test_the_pitch_is_sent_where_it_is_worth_its_bytes() -> None:
         assert not plans[-1].pitch  # the cheapest
     assert not any(plan.pitch for plan in ranked(dear, 9e4))
     assert not any(plan.pitch for plan in ranked(cheap, 1e6, "video-driven"))
+    # beside many layers it brings nothing
+    assert not ranked(replace(_costs(2), pitch=1.0), 1e6)[0].pitch
 
 
 def test_no_room_gives_the_cheapest_alone() -> None:
