@@ -43,6 +43,7 @@ def encode(
     sample_rate: int = 16_000,
     fps: float = 25,
     mode: str = "auto",
+    scene: bool = False,
     seed: int = 0,
     max_duration: float = 7200,
     device: str = "auto",
@@ -53,9 +54,10 @@ def encode(
     with ``audio`` float (samples,) in -1..1 at ``sample_rate``. ``bitrate``: bits a second, a
     ceiling on the whole file over the clip's duration. ``mode``: what is sent beside the key frame:
     ``av`` motion and voice, ``audio-driven`` the voice alone, from which the decoder guesses how
-    the face moves, ``video-driven`` motion alone, ``auto`` whatever is best at the rate. ``seed``:
-    0 to 65535, of the noise. ``max_duration``: seconds; a longer file or stream is refused, because
-    memory grows with it.
+    the face moves, ``video-driven`` motion alone, ``auto`` whatever is best at the rate.
+    ``scene``: a still of what surrounds the face is sent too, and the decoder gives the whole
+    picture. ``seed``: 0 to 65535, of the noise. ``max_duration``: seconds; a longer file or stream
+    is refused, because memory grows with it.
 
     Raises ``MediaError`` (no face, can't be read, no voice that could drive a picture),
     ``RateError`` (out of reach for this clip), ``ModelError`` (weights).
@@ -69,7 +71,7 @@ def encode(
         clip = read(source, max_duration=max_duration)  # type: ignore[arg-type]
     else:
         clip = from_arrays(source, audio, sample_rate, fps)
-    return _codec(device).encode(clip, bitrate, mode=mode, seed=seed)
+    return _codec(device).encode(clip, bitrate, mode=mode, around=scene, seed=seed)
 
 
 def decode(
@@ -80,18 +82,24 @@ def decode(
     start: float = 0.0,
     duration: float | None = None,
     max_duration: float = 7200,
+    scene: bool = True,
+    max_pixels: int = 4096 * 2304,
     device: str = "auto",
 ) -> Clip:
     """The bytes of an ``.avc`` file -> a ``Clip``, whose frames are drawn as they are iterated.
 
     ``steps``: of the diffusion, more is slower. ``seed``: other noise than the file's own.
     ``start``, ``duration``: seconds, of a part; nothing else is decoded. ``max_duration``: seconds;
-    a longer file is refused, because memory grows with what it declares. Segments that were damaged
-    are concealed. Raises ``FormatError``, ``ModelError``, ``AvccError`` (no such part).
+    a longer file is refused, because memory grows with what it declares. ``scene``: where the file
+    has the surroundings, frames are the whole picture, uint8 (H, W, 3) of the source's size (even
+    numbers) or, above ``max_pixels``, smaller; otherwise the crop, (256, 256, 3). Segments that
+    were damaged are concealed. Raises ``FormatError``, ``ModelError``, ``AvccError`` (no such
+    part).
     """
     return _codec(device).decode(
-        data, steps=steps, seed=seed, start=start, duration=duration, max_duration=max_duration
-    )
+        data, steps=steps, seed=seed, start=start, duration=duration, max_duration=max_duration,
+        around=scene, max_pixels=max_pixels,
+    )  # fmt: skip
 
 
 def info(data: bytes) -> dict[str, Any]:

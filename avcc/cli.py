@@ -18,7 +18,7 @@ import click
 
 from avcc.errors import AvccError, ModelError
 from avcc.files import Decoding, Encoding, Work
-from avcc.options import longest, many, outputs, part, raw
+from avcc.options import largest, longest, many, outputs, part, raw
 from avcc.stages import MODES
 from avcc.terminal import (
     DEFECT,
@@ -137,17 +137,19 @@ def _common(command: Callable[..., int]) -> Callable[..., int]:
               help="Ceiling for the whole file: 2kbps, 2k, 2000, 800bps, 0.002M.")  # fmt: skip
 @click.option("--mode", type=click.Choice(MODES), default=MODES[0], show_default=True,
               help="What to send: motion and voice, the voice alone, motion alone.")  # fmt: skip
+@click.option("--scene", is_flag=True,
+              help="Send a still of the surroundings, for an eighth of the bytes.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(0, 65535), default=0, help="Of the decoder's noise.")
 @longest
 @_common
-def encode(voice: Voice, sources: tuple[str, ...], bitrate: float, mode: str, seed: int,
-           max_duration: float, device: str, force: bool,
+def encode(voice: Voice, sources: tuple[str, ...], bitrate: float, mode: str, scene: bool,
+           seed: int, max_duration: float, device: str, force: bool,
            output: str | None, **options: Any) -> int:  # fmt: skip
     """CLIP (a video of a person talking; - is standard input) becomes a small .avc file.
 
     Without -o, talk.mp4 becomes talk.avc beside it. Many clips: see --out-dir and --jobs.
     """
-    work = Encoding(bitrate, mode, seed, max_duration, device, force)
+    work = Encoding(bitrate, mode, scene, seed, max_duration, device, force)
     if _are_many(sources, **options):
         return _batch(voice, work, sources, output is not None, **options)
     check_source(sources[0])
@@ -158,19 +160,22 @@ def encode(voice: Voice, sources: tuple[str, ...], bitrate: float, mode: str, se
 @click.argument("sources", metavar="FILE...", nargs=-1, required=True)
 @click.option("--steps", type=click.IntRange(1, 1000), help="Of the diffusion; more is slower.")
 @click.option("--seed", type=click.IntRange(0, 65535), help="Other noise than the file's own.")
+@click.option("--face", is_flag=True,
+              help="The face alone, where the file has its surroundings.")  # fmt: skip
 @raw
 @part
 @longest
+@largest
 @_common
 def decode(voice: Voice, sources: tuple[str, ...], steps: int | None, seed: int | None,
            raw_video: str | None, raw_audio: str | None,
-           start: float, duration: float | None, max_duration: float,
+           start: float, duration: float | None, max_duration: float, face: bool, max_pixels: int,
            device: str, force: bool, output: str | None, **options: Any) -> int:  # fmt: skip
     """FILE (.avc; - is standard input) becomes a video with sound.
 
     Without -o, talk.avc becomes talk.decoded.mp4 beside it. Many files: see --out-dir and --jobs.
     """
-    work = Decoding(steps, seed, start, duration, max_duration, device, force)
+    work = Decoding(steps, seed, start, duration, max_duration, face, max_pixels, device, force)
     if _are_many(sources, **options):
         named = any(name is not None for name in (output, raw_video, raw_audio))
         return _batch(voice, work, sources, named, **options)

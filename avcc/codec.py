@@ -9,25 +9,26 @@ one stage.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import lru_cache, partial
 
 import numpy as np
 
 from avcc import weights
-from avcc.analysis import identity
+from avcc.analysis import identity, scene
 from avcc.analysis.look import look
 from avcc.analysis.motion import banks
 from avcc.analysis.speech import Ear
 from avcc.container import read as container
 from avcc.container.limits import DECODER, Limits
+from avcc.container.write import pack_scene
 from avcc.container.write import write as written
-from avcc.decoder import Decoder
+from avcc.decoder import Decoder, composed
 from avcc.device import device_named
 from avcc.entropy import coder
 from avcc.entropy.count import segment_bits
-from avcc.errors import RateError
+from avcc.errors import FormatError, RateError
 from avcc.layers import loaded
 from avcc.pitch import Pitch
 from avcc.quantise.rate import STRIDES, Costs, Plan, check_mode, ranked
@@ -70,19 +71,26 @@ class Codec:
         bitrate: float,
         *,
         mode: str = "auto",
+        around: bool = False,
         seed: int = 0,
         progress: Progress | None = None,
         warn: Warn | None = None,
     ) -> bytes:
         """A clip -> the bytes of an ``.avc`` file of at most ``bitrate`` bits a second in all.
 
-        ``mode``: one of ``stages.MODES``. Raises ``MediaError`` where no face can be followed or
+        ``mode``: one of ``stages.MODES``. ``around``: send a still of what surrounds the crop, for
+        about an eighth of the bytes. Raises ``MediaError`` where no face can be followed or
         the mode needs a sound, ``RateError`` where the rate can't be reached.
         """
         check_mode(mode, clip.audio is not None)
         budget = int(bitrate * clip.count / FRAME_RATE / 8)
         features, away = self._analysed(clip, progress, warn)
-        stream = self._fitted(clip, features, away, budget, mode, seed, progress)
+        still = None
+        if around:
+            still = _surroundings(clip, features.keys[0].frame, budget)
+            if still is None and warn:
+                warn("the crop is all that there is of the picture: no surroundings are sent")
+        stream = self._fitted(clip, features, away, budget, mode, seed, progress, still)
         if warn and mode == "auto" and not stream.head.point.motion_stride:
             warn("the rate leaves no room for motion: key frame and voice alone are sent")
         data = written(stream)
@@ -110,6 +118,7 @@ class Codec:
         mode: str,
         seed: int,
         progress: Progress | None,
+        still: tuple[int, bytes] | None,
     ) -> Stream:
         """The best stream of at most ``budget`` bytes."""
         quantiser, book = self._encoder.quantiser, self._encoder.book
@@ -119,12 +128,13 @@ class Codec:
         point = OperatingPoint(STRIDES[-1], len(STEPS) - 1, 0, sound)
         head = Head(book.id, FRAME_RATE, clip.count, samples, clip.crop, seed, point)
         smallest = len(identity.smallest_picture(features.keys[0].picture)) + VARINT_GROWS
-        plans = ranked(self._costs(features, tokens, head, away), budget - smallest, mode)
+        extra = len(pack_scene(*still)) if still else 0
+        plans = ranked(self._costs(features, tokens, head, away), budget - smallest - extra, mode)
         spent = 0
         for number, plan in enumerate(plans):
             if progress:
                 progress("fitting", number / len(plans))
-            stream = self._stream(features, tokens, head, plan)
+            stream = replace(self._stream(features, tokens, head, plan), scene=still)
             spent = len(written(stream)) - plan.keys * len(_PLACEHOLDER)
             sent = sorted(features.keys[: plan.keys], key=lambda key: key.frame)
             room = budget - spent - plan.keys * VARINT_GROWS
@@ -193,6 +203,8 @@ class Codec:
         start: float = 0.0,
         duration: float | None = None,
         max_duration: float = DECODER.seconds,
+        around: bool = True,
+        max_pixels: int = DECODER.pixels,
         progress: Progress | None = None,
         warn: Warn | None = None,
     ) -> Clip:
@@ -215,7 +227,13 @@ class Codec:
         latents = nets.denoised(
             features, symbols, steps or DEFAULT_STEPS, noise, told, part.windows
         )
-        frames = nets.drawn(features, latents, (part.first, part.last))
+        frames: Iterable[np.ndarray] = nets.drawn(features, latents, (part.first, part.last))
+        if around and symbols.scene and symbols.head.crop:
+            try:
+                frames = composed(frames, symbols.scene, symbols.head.crop, max_pixels)
+            except FormatError:
+                if warn:
+                    warn("The surroundings can't be decoded; the crop alone is shown.")
         samples = part.samples(symbols.head.samples)
         audio = nets.spoken(features, samples, latents, part.first, noise)
         return Clip(frames, part.count, audio, symbols.head.crop)
@@ -230,6 +248,13 @@ class _Encoder:
         self.quantiser = Quantiser(self.book)
         self.ear = loaded(Ear(), weights.tensors(model, "speech"), "ear.", device)
         self.pitch = loaded(Pitch(), weights.tensors(model, "vocoder"), "vocoder.pitch.", device)
+
+
+def _surroundings(clip: Clip, frame: int, budget: int) -> tuple[int, bytes] | None:
+    """The coded still of what lies around the crop at ``frame``; ``None`` where nothing does."""
+    if clip.around is None or clip.crop is None:
+        return None
+    return scene.fitting(scene.squeezed(clip.around(frame), clip.crop), budget)
 
 
 _encoder = lru_cache(maxsize=2)(_Encoder)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -21,9 +21,10 @@ from avcc.quantise.scalar import STEPS
 from avcc.quantise.symbols import Quantiser, shape_vector
 from avcc.render.draw import Rendering
 from avcc.render.face import Renderer
+from avcc.render.scene import Composed, Scene
 from avcc.render.speak import Speaker
 from avcc.render.voice import Vocoder
-from avcc.stages import Features, KeyFrame, Latents, Symbols
+from avcc.stages import Crop, Features, KeyFrame, Latents, Symbols
 
 Part = tuple[int, int]  # frames from the first to before the second
 
@@ -102,3 +103,12 @@ class Decoder:
         level = float(features.voice[-1])
         how = level, samples, first, seed, features.pitch
         return self.speaker(latents.mel, features.silent, *how)
+
+
+def composed(
+    faces: Iterable[np.ndarray], still: tuple[int, bytes], crop: Crop, pixels: int
+) -> Composed:
+    """Pictures of the crop in their surroundings, at most ``pixels`` of them each. Raises
+    ``FormatError`` where the still, (side, AV1 picture), is none."""
+    side, data = still
+    return Composed(faces, Scene(identity.shown_picture(data, side, side), crop, pixels))

@@ -46,6 +46,7 @@ class Encoding:
 
     bitrate: float
     mode: str
+    scene: bool
     seed: int
     max_duration: float
     device: str
@@ -66,8 +67,9 @@ class Encoding:
         reading = partial(progress, "reading")
         clip = read(media, max_duration=self.max_duration, warn=warn, progress=reading)
         data = Codec(self.device).encode(
-            clip, self.bitrate, mode=self.mode, seed=self.seed, progress=progress, warn=warn
-        )
+            clip, self.bitrate, mode=self.mode, around=self.scene, seed=self.seed,
+            progress=progress, warn=warn,
+        )  # fmt: skip
         for name, _ in targets:
             if name == "-":
                 sys.stdout.buffer.write(data)
@@ -82,13 +84,16 @@ class Encoding:
 
 @dataclass(frozen=True)
 class Decoding:
-    """An ``.avc`` file to a video. ``start``, ``duration``, ``max_duration``: seconds."""
+    """An ``.avc`` file to a video. ``start``, ``duration``, ``max_duration``: seconds. ``face``:
+    the crop alone, even where its surroundings were sent."""
 
     steps: int | None
     seed: int | None
     start: float
     duration: float | None
     max_duration: float
+    face: bool
+    max_pixels: int
     device: str
     force: bool
     stages: ClassVar[tuple[str, ...]] = ("denoising", "rendering")
@@ -107,6 +112,7 @@ class Decoding:
         clip = Codec(self.device).decode(
             data, steps=self.steps, seed=self.seed,
             start=self.start, duration=self.duration, max_duration=self.max_duration,
+            around=not self.face, max_pixels=self.max_pixels,
             progress=progress, warn=warn,
         )  # fmt: skip
         title = None if source == "-" else Path(source).stem

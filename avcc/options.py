@@ -50,6 +50,14 @@ def longest(command: Any) -> Any:
     return limit(command)
 
 
+def largest(command: Any) -> Any:
+    """The option ``--max-pixels`` of ``decode``."""
+    told = "Of a picture with its surroundings; a larger one is drawn smaller."
+    limit = click.option("--max-pixels", type=click.IntRange(1), default=4096 * 2304,
+                         show_default=True, help=told)  # fmt: skip
+    return limit(command)
+
+
 def part(command: Any) -> Any:
     """The options ``--start`` and ``--duration`` of ``decode``."""
     for option in (

@@ -7,7 +7,7 @@ out. No torch here: ``info`` and the container import this file.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -15,6 +15,7 @@ import numpy as np
 
 SIDE = 256  # pixels, the canonical picture is SIDE x SIDE RGB
 FRAME_RATE = Fraction(25)
+SCENE_EDGE = 0.06  # of the crop's side: how far it fades into its surroundings
 SAMPLE_RATE = 16_000
 SAMPLES_PER_FRAME = 640  # 16,000 / 25: one frame, one token of each branch
 SEGMENT_FRAMES = 100  # 4 s: each segment decodes on its own
@@ -53,14 +54,17 @@ class Clip:
 
     ``frames``: any iterable of uint8 (256, 256, 3) RGB arrays that can be iterated more than once
     (an array (N, 256, 256, 3), or a lazy reader that decodes anew: long clips never stand in
-    memory whole). ``count`` frames at 25 a second. ``audio``: float32 (samples,), 16 kHz mono in
-    -1..1, or ``None`` where the source has no sound; it starts with the first frame.
+    memory whole); a decoded clip that has its surroundings gives the whole picture, (H, W, 3).
+    ``count`` frames at 25 a second. ``audio``: float32 (samples,), 16 kHz mono in -1..1, or
+    ``None`` where the source has no sound; it starts with the first frame. ``around``: the source's
+    whole picture at a frame, uint8 of any size, where there is more of it than the crop.
     """
 
     frames: Iterable[np.ndarray]
     count: int
     audio: np.ndarray | None
     crop: Crop | None = None
+    around: Callable[[int], np.ndarray] | None = None
 
     @property
     def duration(self) -> Fraction:
@@ -127,13 +131,15 @@ class Head:
 class Symbols:
     """Everything that is sent, as integers. ``None`` in ``segments``: lost, to be concealed.
     ``cuts``: frames at which another shot begins, rising. ``pitch``: int64 of every frame, in
-    sixteenths of an octave from 120 Hz, in parts of ``PITCH_FRAMES``; empty where none is sent."""
+    sixteenths of an octave from 120 Hz, in parts of ``PITCH_FRAMES``; empty where none is sent.
+    ``scene``: the surroundings, as side and AV1 picture."""
 
     head: Head
     identities: tuple[Identity, ...]
     segments: tuple[Segment | None, ...]
     cuts: tuple[int, ...] = ()
     pitch: tuple[np.ndarray | None, ...] = ()
+    scene: tuple[int, bytes] | None = None
 
 
 @dataclass(frozen=True)
@@ -143,6 +149,7 @@ class Stream:
     ``identities``: (frame, side, code of shape and voice, picture). ``segments``: payload, or
     ``None`` where the bytes were damaged. ``damage``: sentences for a person, empty if all is well.
     ``cuts``: frames at which another shot begins. ``pitch``: payloads of its parts, as segments.
+    ``scene``: the surroundings, as side and AV1 picture.
     """
 
     head: Head
@@ -151,6 +158,7 @@ class Stream:
     damage: tuple[str, ...] = field(default=())
     cuts: tuple[int, ...] = ()
     pitch: tuple[bytes | None, ...] = ()
+    scene: tuple[int, bytes] | None = None
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import avcc
 from avcc import weights
 from avcc.stages import MODES, Clip, Crop
 from tests.test_codec import talk
+from tests.test_scene import scenic
 
 FOLDER = Path(__file__).parent / "vectors"
 
@@ -39,6 +40,7 @@ def clips() -> dict[str, tuple[Clip, float]]:
         "audio-driven": (clip, 1200),
         "video-driven": (clip, 2000),
         "pitch": (clip, 3000),
+        "scene": (scenic(), 6000),
     }
 
 
@@ -49,7 +51,7 @@ def main() -> None:
         path = FOLDER / f"{weights.default().hex()}-{name}.avc"
         if not path.exists():
             mode, seed = name if name in MODES else "auto", 77 if name == "seeded" else 0
-            path.write_bytes(avcc.encode(clip, bitrate=rate, mode=mode, seed=seed))
+            path.write_bytes(avcc.encode(clip, rate, mode=mode, seed=seed, scene=name == "scene"))
             print(f"{path.name}: {path.stat().st_size} bytes")
 
 

@@ -24,7 +24,7 @@ from avcc.stages import Symbols
 
 Files = tuple[bytes, ...]
 Mutation = Callable[[np.random.Generator, bytes, Files], bytes]
-TYPES = b"HIScptqQZ\x00\xff1"
+TYPES = b"HIScpstqQZ\x00\xff1"
 NUMBERS = (0, 1, 2, 99, 126, 127, 128, 255, 2047, 65_535, 65_536, 1 << 20, 1 << 28, 1 << 34)
 
 
@@ -202,7 +202,7 @@ def spoil_symbols(rng: np.random.Generator, data: bytes, files: Files) -> bytes:
         p if p is None or rng.random() < 0.5 else rng.integers(-reach, reach + 1, len(p))
         for p in symbols.pitch
     ]
-    parts = tuple(identities), tuple(segments), symbols.cuts, tuple(pitch)
+    parts = tuple(identities), tuple(segments), symbols.cuts, tuple(pitch), symbols.scene
     spoiled = Symbols(symbols.head, *parts)
     return write(coder.encode(spoiled, book))
 

@@ -11,6 +11,7 @@ codebook (``safetensors.numpy.load_file``), raises ``Wrong`` for a file to refus
     segments    a list of dicts, None where one is lost: motion (a list of codes, absolute values),
                 semantic (a token a frame), acoustic (a list a frame, empty if it is silent)
     pitch       a list of lists, None where a part is missing or says nothing; empty if all are
+    scene       [side, picture (bytes)], None where there is none
     reports     a list of sentences on what was left out
 """
 
@@ -42,15 +43,15 @@ def need(condition: bool, what: str) -> None:
 
 
 def fingerprint(clip: dict[str, Any]) -> str:
-    """SHA-256, in hexadecimal, of all that ``read`` gave but cuts, reports, and pitch if there is
-    none.
+    """SHA-256, in hexadecimal, of all that ``read`` gave but cuts, reports, and pitch and scene if
+    there is none.
 
     Hashed is a JSON text in ASCII: an object of head, identities and segments as they are, with
     pictures in lower-case hexadecimal, the keys of all objects sorted, and no white space. All
     numbers in it are integers, so the text is the same whoever writes it.
     """
     told = {key: clip[key] for key in ("head", "identities", "segments")}
-    told |= {"pitch": clip["pitch"]} if clip.get("pitch") else {}
+    told |= {key: clip[key] for key in ("pitch", "scene") if clip.get(key)}
     text = json.dumps(told, sort_keys=True, separators=(",", ":"), default=bytes.hex)
     return sha256(text.encode("ascii")).hexdigest()
 
@@ -108,7 +109,7 @@ def chunks(data: bytes) -> Iterator[Chunk | None]:
         chunk = chunk_at(data, at)
         yield chunk
         at = chunk[3] if chunk else at + 1
-        while not chunk and at < len(data) and not (data[at] in b"ISp" and chunk_at(data, at)):
+        while not chunk and at < len(data) and not (data[at] in b"ISps" and chunk_at(data, at)):
             at += 1
 
 
@@ -294,6 +295,18 @@ def read_cuts(flags: int, payload: bytes, frames: int) -> list[int]:
     return cuts[1:]
 
 
+def read_scene(flags: int, payload: bytes, head: dict[str, Any]) -> list[Any] | None:
+    """Side and picture; nothing where it is malformed, or where the head has no crop."""
+    fields = Fields(payload)
+    try:
+        need(not flags, "unknown flags of the surroundings")
+        side, picture = 8 * fields.take(1)[0], fields.rest()
+        need(side > 0 and 0 < len(picture) <= 1 << 20, "the surroundings are out of range")
+    except Wrong:
+        return None
+    return [side, picture] if head["crop"] else None
+
+
 def read(data: bytes, arrays: Any) -> dict[str, Any]:
     """All there is in a file; ``arrays`` are those of the codebook that its head names."""
     need(len(data) >= 10 and data[:9] == b"\x89AVC\r\n\x1a\n\1", "not a file of this version")
@@ -309,6 +322,7 @@ def read(data: bytes, arrays: Any) -> dict[str, Any]:
     reports: list[str] = []
     cuts: list[int] | None = None
     pitch: dict[int, Any] = {}
+    scenes: list[Any] = []
     last, seen = -1, set()
     for chunk in stream:
         kind, flags, payload, _ = chunk or nothing
@@ -335,10 +349,13 @@ def read(data: bytes, arrays: Any) -> dict[str, Any]:
             elif kind == "p":
                 part, found = read_pitch(flags, payload, frames, arrays)
                 pitch.setdefault(part, found)
+            elif kind == "s":
+                scenes.append(read_scene(flags, payload, head))
         except Wrong as error:
             need(bool(identities), str(error))
             reports.append(f"{kind}: {error}")
     need(bool(identities), "there is no identity")
     told = {"head": head, "identities": identities, "segments": segments, "cuts": cuts or []}
     parts = [pitch.get(n) for n in range(-(-frames // 1000))]
+    told["scene"] = next(iter(scenes), None)
     return told | {"pitch": parts if any(parts) else [], "reports": reports}

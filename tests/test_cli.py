@@ -56,8 +56,10 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
         def __init__(self, device: str = "auto") -> None:
             asked.append(("device", device))
 
-        def encode(self, clip: Clip, bitrate: float, *, mode, seed, progress, warn) -> bytes:
-            asked.append(("encode", bitrate, mode, seed))
+        def encode(
+            self, clip: Clip, bitrate: float, *, mode, around, seed, progress, warn
+        ) -> bytes:
+            asked.append(("encode", bitrate, mode, seed, *(["around"] if around else [])))
             progress("analysing", 0.5)
             warn("something is odd")
             return CODED
@@ -168,10 +170,20 @@ def test_options_reach_the_codec(clip: Path, asked: list[tuple[object, ...]]) ->
 
 def test_times_reach_the_codec(stream: Path, asked: list[tuple[object, ...]]) -> None:
     assert main(["decode", str(stream)]) == cli.OK
-    assert asked[-2] == ("part", {"start": 0, "duration": None, "max_duration": 7200})
+    other = {"start": 0, "duration": None, "max_duration": 7200, "around": True}
+    assert asked[-2] == ("part", other | {"max_pixels": 4096 * 2304})
     line = ["--start", "1:02.5", "--duration", "20s", "--max-duration", "10:00:00", "-f"]
     assert main(["decode", *line, str(stream)]) == cli.OK
-    assert asked[-2] == ("part", {"start": 62.5, "duration": 20, "max_duration": 36_000})
+    other |= {"start": 62.5, "duration": 20, "max_duration": 36_000}
+    assert asked[-2] == ("part", other | {"max_pixels": 4096 * 2304})
+
+
+def test_surroundings_reach_the_codec(clip: Path, asked: list[tuple[object, ...]]) -> None:
+    assert main(["encode", str(clip), "--scene"]) == cli.OK
+    assert ("encode", 2000.0, "auto", 0, "around") in asked
+    assert main(["decode", "--face", "--max-pixels", "9", str(clip.with_suffix(".avc"))]) == cli.OK
+    told = dict(asked[-2:-1])["part"]
+    assert isinstance(told, dict) and not told["around"] and told["max_pixels"] == 9
 
 
 def test_raw_outputs(

@@ -93,7 +93,7 @@ def test_heads(head: Head) -> None:
     assert len(payload) <= layout.PAYLOAD_MOST[layout.HEAD]
     with pytest.raises(FormatError):
         parse_head(flags, payload + b"\0")
-    assert parse_head(flags, payload + b"\0", minor=layout.MINOR + 1) == head
+    assert parse_head(flags, payload + b"\0", minor=layout.SCENIC + 1) == head
     with pytest.raises(FormatError):
         parse_head(flags, payload[:-1])
     with pytest.raises(FormatError):

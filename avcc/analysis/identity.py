@@ -1,4 +1,4 @@
-"""Key frame <-> AV1 intra picture as bare OBUs: the first half of the identity code C_id.
+"""Still <-> AV1 intra picture as bare OBUs: the first half of the identity code C_id, and scenes.
 
 AV1 decodes bit-exactly everywhere, so the decoder's key frame is known to the encoder. SVT-AV1's
 slowest preset in its still-picture mode, tuned for structural similarity (``tune=2``).
@@ -17,12 +17,13 @@ import numpy as np
 from avcc.errors import FormatError, MediaError
 from avcc.stages import SIDE
 
-SIDES = (256, 192, 128, 64)  # sizes a key frame may be coded at; smaller ones for few bytes
+# Sizes that a key frame may be coded at, and from how many bytes on each looks best.
+SIDES = {256: 900, 192: 350, 128: 130, 64: 0}
 _TEMPORAL_DELIMITER = b"\x12\x00"
 
 
 def coded_picture(picture: np.ndarray, side: int, crf: int, preset: int = 0) -> bytes:
-    """Picture uint8 (256, 256, 3) coded at ``side`` x ``side``: OBUs without temporal delimiter."""
+    """Picture uint8 (S, S, 3) coded at ``side`` x ``side``: OBUs without temporal delimiter."""
     os.environ.setdefault("SVT_LOG", "1")  # errors only; read when the encoder starts
     with same_priority():
         return _coded(picture, side, crf, preset)
@@ -40,7 +41,7 @@ def _coded(picture: np.ndarray, side: int, crf: int, preset: int) -> bytes:
     frame.pts = 0
     data = b"".join(bytes(p) for p in [*encoder.encode(frame), *encoder.encode(None)])
     if not data:
-        raise MediaError("the AV1 encoder gave nothing for the key frame")
+        raise MediaError("the AV1 encoder gave nothing for a picture")
     return data.removeprefix(_TEMPORAL_DELIMITER)
 
 
@@ -59,8 +60,9 @@ def same_priority() -> Iterator[None]:
             os.sched_setscheduler(0, policy, parameter)
 
 
-def shown_picture(data: bytes, side: int) -> np.ndarray:
-    """Bare OBUs -> uint8 (256, 256, 3). Raises FormatError where they aren't one such picture."""
+def shown_picture(data: bytes, side: int, size: int = SIDE) -> np.ndarray:
+    """Bare OBUs -> uint8 (size, size, 3). Raises FormatError where they aren't one picture of
+    ``side`` x ``side``."""
     try:
         decoder = av.codec.CodecContext.create("libdav1d", "r")
         # a few bytes can claim a picture of gigabytes
@@ -68,15 +70,17 @@ def shown_picture(data: bytes, side: int) -> np.ndarray:
         packet = av.Packet(_TEMPORAL_DELIMITER + data)
         frames = [*decoder.decode(packet), *decoder.decode(None)]  # type: ignore[attr-defined]
     except (av.FFmpegError, ValueError) as e:
-        raise FormatError("the key frame isn't a readable AV1 picture") from e
+        raise FormatError("the still isn't a readable AV1 picture") from e
     if len(frames) != 1 or (frames[0].width, frames[0].height) != (side, side):
-        raise FormatError("the key frame isn't one AV1 picture of the size that its chunk names")
-    return frames[0].reformat(SIDE, SIDE, "rgb24", interpolation="LANCZOS").to_ndarray()
+        raise FormatError("the still isn't one AV1 picture of the size that its chunk names")
+    return frames[0].reformat(size, size, "rgb24", interpolation="LANCZOS").to_ndarray()
 
 
-def fitting_picture(picture: np.ndarray, budget: int) -> tuple[bytes, int] | None:
+def fitting_picture(
+    picture: np.ndarray, budget: int, sides: dict[int, int] = SIDES
+) -> tuple[bytes, int] | None:
     """The best coded picture of at most ``budget`` bytes and its side; ``None`` if none fits."""
-    for side in _order(budget):
+    for side in (side for side, least in sides.items() if budget >= least):
         low, high = 8, 63  # CRF: the smallest that fits is wanted
         best = coded_picture(picture, side, high)
         if len(best) > budget:
@@ -105,11 +109,5 @@ def fitting_pictures(pictures: Sequence[np.ndarray], budget: int) -> list[tuple[
 
 
 def smallest_picture(picture: np.ndarray) -> bytes:
-    """The fewest bytes that a key frame can be coded in."""
-    return coded_picture(picture, SIDES[-1], 63)
-
-
-def _order(budget: int) -> tuple[int, ...]:
-    """Sizes to try, the one that looks best at this many bytes first."""
-    first = 256 if budget >= 900 else 192 if budget >= 350 else 128 if budget >= 130 else 64
-    return tuple(s for s in SIDES if s <= first)
+    """The fewest bytes that a still can be coded in."""
+    return coded_picture(picture, min(SIDES), 63)

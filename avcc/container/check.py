@@ -17,6 +17,7 @@ NAMES = {
     layout.IDENTITY: "identity",
     layout.SEGMENT: "segment",
     layout.PITCH: "pitch",
+    layout.SCENE: "scene",
 }
 
 

@@ -36,6 +36,7 @@ def info(data: bytes, book: Codebook | None = None) -> dict[str, Any]:
     payloads = [data for data in stream.segments if data is not None]
     coded = sum(map(len, payloads))
     pitch = sum(len(data) for data in stream.pitch if data is not None)
+    scene = len(stream.scene[1]) if stream.scene else 0
     found = list(chunks(data))
     framed = sum(
         c.end - c.start
@@ -51,7 +52,9 @@ def info(data: bytes, book: Codebook | None = None) -> dict[str, Any]:
         parts["audio"] = round(coded - coded * split, 1)
     if stream.pitch:
         parts["pitch"] = pitch
-    parts["container"] = len(data) - picture - code - coded - pitch
+    if scene:
+        parts["scene"] = scene
+    parts["container"] = len(data) - picture - code - coded - pitch - scene
     crop, point = head.crop, head.point
     return {
         "format": f"{major}.{minor}",
@@ -69,6 +72,7 @@ def info(data: bytes, book: Codebook | None = None) -> dict[str, Any]:
             {"frame": f, "side": s, "bytes": len(p)} for f, s, _, p in stream.identities
         ],
         "cuts": list(stream.cuts),
+        "scene": {"side": stream.scene[0], "bytes": scene} if stream.scene else None,
         "bytes": len(data),
         "bps": round(8 * len(data) / seconds, 1),
         "steady_bps": round(8 * framed / seconds, 1),
@@ -113,9 +117,9 @@ def lines(told: dict[str, Any]) -> list[str]:
     if told["cuts"]:
         out.append(f"{len(told['cuts']) + 1} shots")
     if crop is not None:
-        out.append(
-            f"crop {crop['side']} at ({crop['x']}, {crop['y']}) of {crop['width']}x{crop['height']}"
-        )
+        place = f"{crop['side']} at ({crop['x']}, {crop['y']}) of {crop['width']}x{crop['height']}"
+        shown = "the face alone" if told["scene"] is None else "shown in the whole picture"
+        out.append(f"crop {place}, {shown}")
     for name, part in told["streams"].items():
         out.append(f"  {name.replace('_', ' '):<26}{part['bytes']:>9g} B {part['bps']:>8.0f} bit/s")
     out += [told["note"]] if told["note"] else []

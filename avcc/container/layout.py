@@ -22,11 +22,11 @@ from avcc.stages import (
 )
 
 SIGNATURE = b"\x89AVC\r\n\x1a\n"
-MAJOR, MINOR = 1, 1
-PLAIN = 0  # the minor version of files without anything that came later
+MAJOR = 1
+PLAIN, PITCHED, SCENIC = 0, 1, 2  # minor versions: the first that have such a chunk
 START = len(SIGNATURE) + 2  # where the first chunk lies
 
-HEAD, IDENTITY, SEGMENT, CUTS, PITCH, TEXT = b"HIScpt"  # chunk types, as numbers
+HEAD, IDENTITY, SEGMENT, CUTS, PITCH, SCENE, TEXT = b"HIScpst"  # chunk types, as numbers
 # Largest payloads, by type. Nothing is read before its length was compared with these.
 PAYLOAD_MOST = {HEAD: 64, IDENTITY: 1 << 21, SEGMENT: 1 << 18}
 OTHER_MOST = 1 << 20

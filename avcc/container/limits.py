@@ -20,10 +20,12 @@ TOLD_MOST = 100  # sentences about damage, and comments: more are counted only
 @dataclass(frozen=True)
 class Limits:
     """``seconds``: of picture or sound, whichever the head says is longer. ``key_frames``: each
-    takes 200 kB of a decoder's memory."""
+    takes 200 kB of a decoder's memory. ``pixels``: of a whole picture, where the surroundings are
+    sent; one of more is drawn smaller."""
 
     seconds: float = 2 * 3600
     key_frames: int = 1024
+    pixels: int = 4096 * 2304
 
     def check(self, head: Head) -> None:
         """``FormatError`` where the head declares a longer clip."""

@@ -16,12 +16,12 @@ from avcc.container import layout
 from avcc.container.layout import Chunk, Cursor, parse_chunk
 from avcc.container.limits import ALL, BYTES_MOST, CHUNKS_MOST, Limits, few
 from avcc.errors import FormatError
-from avcc.stages import Stream
+from avcc.stages import Head, Stream
 
 # Bytes that looking for the next sound chunk may checksum in all; real files need a fraction, and
 # bytes that were made to look like chunk after chunk shall not keep a reader busy for hours.
 SEARCH_MOST = 1 << 26
-_WANTED = re.compile(b"[ISp]")  # what a search looks for: identities, segments, the pitch
+_WANTED = re.compile(b"[ISps]")  # what a search looks for: all that is large
 
 
 def version(data: bytes) -> tuple[int, int]:
@@ -86,6 +86,7 @@ def read(data: bytes, limits: Limits = ALL) -> Stream:
     segments: dict[int, bytes] = {}
     pitch: dict[int, bytes] = {}
     cuts: tuple[int, ...] | None = None
+    scenes: list[tuple[int, bytes] | None] = []
     for chunk in found:
         if isinstance(chunk, str):
             damage.append(chunk)
@@ -121,6 +122,8 @@ def read(data: bytes, limits: Limits = ALL) -> Stream:
                 pitch.setdefault(number, payload)
         elif chunk.type == layout.CUTS:
             cuts = _cuts(chunk, head.frames) if cuts is None else cuts
+        elif chunk.type == layout.SCENE:
+            scenes.append(_scene(chunk, head))
         elif chr(chunk.type).isupper():
             raise FormatError(f"The file needs a feature {chr(chunk.type)!r} unknown to this avcc.")
     if not identities:
@@ -128,7 +131,8 @@ def read(data: bytes, limits: Limits = ALL) -> Stream:
     payloads = tuple(segments.get(n) for n in range(layout.segments(head.frames)))
     told = tuple(few(damage) + few(_missing(payloads)))
     parts = tuple(pitch.get(n) for n in range(layout.pitches(head.frames))) if pitch else ()
-    return Stream(head, tuple(identities), payloads, told, cuts or (), parts)
+    scene = scenes[0] if scenes else None
+    return Stream(head, tuple(identities), payloads, told, cuts or (), parts, scene)
 
 
 def _next(data: bytes, at: int, budget: int) -> tuple[int | None, int]:
@@ -158,12 +162,29 @@ def _identity(chunk: Chunk, frames: int) -> tuple[int, int, bytes, bytes]:
         raise FormatError("it has flags that this version does not know.")
     cursor = Cursor(chunk.payload)
     frame = cursor.varint(frames - 1, "frame of an identity", 1) if chunk.flags else 0
-    side = 8 * cursor.take(1)[0]
+    side = _side(cursor)
     length = cursor.varint(layout.CODE_MOST, "length of an identity's code")
-    code, picture = cursor.take(length), cursor.rest()
-    layout.bounded(side, 8, 8 * 255, "side of a picture")
+    return frame, side, cursor.take(length), _picture(cursor)
+
+
+def _side(cursor: Cursor) -> int:
+    return layout.bounded(8 * cursor.take(1)[0], 8, 8 * 255, "side of a picture")
+
+
+def _picture(cursor: Cursor) -> bytes:
+    picture = cursor.rest()
     layout.bounded(len(picture), 1, layout.PICTURE_MOST, "length of a picture")
-    return frame, side, code, picture
+    return picture
+
+
+def _scene(chunk: Chunk, head: Head) -> tuple[int, bytes] | None:
+    """(side, picture) of the surroundings; ``None`` if the chunk makes no sense."""
+    cursor = Cursor(chunk.payload)
+    try:
+        layout.bounded(chunk.flags, 0, 0, "flags of the surroundings")
+        return (_side(cursor), _picture(cursor)) if head.crop else None
+    except FormatError:
+        return None
 
 
 def _numbered(chunk: Chunk, count: int) -> tuple[int, bytes]:

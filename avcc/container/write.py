@@ -24,7 +24,8 @@ def write(stream: Stream, comment: str = "") -> bytes:
         raise FormatError(f"{head.frames} frames don't make {len(stream.segments)} segments.")
     if len(stream.pitch) not in (0, layout.pitches(head.frames)):
         raise FormatError(f"{head.frames} frames don't make {len(stream.pitch)} parts of a pitch.")
-    minor = layout.MINOR if stream.pitch else layout.PLAIN
+    minor = layout.PITCHED if stream.pitch else layout.PLAIN
+    minor = layout.SCENIC if stream.scene else minor
     parts = [layout.SIGNATURE, bytes((layout.MAJOR, minor))]
     parts.append(pack_chunk(layout.HEAD, flags, payload))
     # The first key frame follows the head at once (a reader takes damage in between for its loss);
@@ -39,6 +40,8 @@ def write(stream: Stream, comment: str = "") -> bytes:
     frames.pop(0)
     if stream.cuts:
         parts.append(pack_cuts(stream.cuts, head.frames))
+    if stream.scene:
+        parts.append(pack_scene(*stream.scene))
     for number, data in enumerate(stream.segments):
         while frames and frames[0] < (number + 1) * SEGMENT_FRAMES:
             parts.append(waiting.pop(0))
@@ -58,18 +61,16 @@ def overhead(stream: Stream) -> int:
     """Bytes of the file that are neither picture, nor codes: signature, head, framing."""
     coded = sum(len(code) + len(picture) for _, _, code, picture in stream.identities)
     coded += sum(len(data) for data in (*stream.segments, *stream.pitch) if data is not None)
+    coded += len(stream.scene[1]) if stream.scene else 0
     return len(write(stream)) - coded
 
 
 def pack_identity(frame: int, side: int, code: bytes, picture: bytes, frames: int) -> bytes:
     """The chunk of one identity; ``FormatError`` for fields out of range."""
     bounded(frame, 0, frames - 1, "frame of an identity")
-    bounded(len(picture), 1, layout.PICTURE_MOST, "length of a picture")
     bounded(len(code), 0, layout.CODE_MOST, "length of an identity's code")
-    if side % 8 or not 8 <= side <= 8 * 255:
-        raise FormatError(f"A picture's side must be a multiple of 8 up to 2040, not {side}.")
     front = varint(frame) if frame else b""
-    body = front + bytes((side // 8,)) + varint(len(code)) + code + picture
+    body = front + _side(side, picture) + varint(len(code)) + code + picture
     return pack_chunk(layout.IDENTITY, layout.LATER if frame else 0, body)
 
 
@@ -82,6 +83,11 @@ def pack_cuts(cuts: tuple[int, ...], frames: int) -> bytes:
     return pack_chunk(layout.CUTS, 0, payload)
 
 
+def pack_scene(side: int, picture: bytes) -> bytes:
+    """The chunk of the surroundings; ``FormatError`` for fields out of range."""
+    return pack_chunk(layout.SCENE, 0, _side(side, picture) + picture)
+
+
 def pack_segment(number: int, data: bytes) -> bytes:
     """The chunk of one segment."""
     return _numbered(layout.SEGMENT, number, data)
@@ -91,3 +97,11 @@ def _numbered(kind: int, number: int, data: bytes) -> bytes:
     if number < layout.NUMBERED:
         return pack_chunk(kind, number, data)
     return pack_chunk(kind, layout.NUMBERED, varint(number) + data)
+
+
+def _side(side: int, picture: bytes) -> bytes:
+    """The byte that says how large a picture is; ``FormatError`` for one that can't be sent."""
+    bounded(len(picture), 1, layout.PICTURE_MOST, "length of a picture")
+    if side % 8 or not 8 <= side <= 8 * 255:
+        raise FormatError(f"A picture's side must be a multiple of 8 up to 2040, not {side}.")
+    return bytes((side // 8,))

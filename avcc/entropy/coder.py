@@ -133,7 +133,7 @@ def encode(symbols: Symbols, book: Codebook) -> Stream:
         None if part is None else _written(book, pitch, pitch_frames(head, n), part)
         for n, part in enumerate(symbols.pitch)
     )
-    return Stream(head, tuple(identities), payloads, (), symbols.cuts, parts)
+    return Stream(head, tuple(identities), payloads, (), symbols.cuts, parts, symbols.scene)
 
 
 def decode(stream: Stream, book: Codebook) -> Symbols:
@@ -159,7 +159,7 @@ def decode(stream: Stream, book: Codebook) -> Symbols:
         _sound(payload, book, pitch, pitch_frames(head, n), None)
         for n, payload in enumerate(stream.pitch)
     )
-    return Symbols(head, tuple(identities), segments, stream.cuts, parts)
+    return Symbols(head, tuple(identities), segments, stream.cuts, parts, stream.scene)
 
 
 def damage(stream: Stream, symbols: Symbols) -> tuple[str, ...]:

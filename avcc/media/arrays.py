@@ -9,7 +9,7 @@ import numpy as np
 
 from avcc.errors import MediaError
 from avcc.media.clock import repeats_of
-from avcc.media.crop import cut, whole
+from avcc.media.crop import covers, cut, whole
 from avcc.media.face import find_crop
 from avcc.media.sound import resampled
 from avcc.stages import FRAME_RATE, SAMPLE_RATE, SAMPLES_PER_FRAME, SIDE, Clip, Crop
@@ -56,7 +56,8 @@ def from_arrays(
         length = max(1, min(round(duration * SAMPLE_RATE), count * SAMPLES_PER_FRAME))
         sound = resampled(audio, sample_rate)[:length]
         sound = np.pad(sound, (0, length - len(sound)))
-    return Clip(ArrayFrames(frames, crop, repeats), count, sound, crop)
+    found = ArrayFrames(frames, crop, repeats)
+    return Clip(found, count, sound, crop, None if covers(crop) else found.around)
 
 
 class ArrayFrames:
@@ -75,3 +76,7 @@ class ArrayFrames:
     def __iter__(self) -> Iterator[np.ndarray]:
         for i in self._order.tolist():
             yield cut(np.asarray(self._frames[i]), self.crop).copy()
+
+    def around(self, number: int) -> np.ndarray:
+        """The whole picture of a frame, uint8 (H, W, 3)."""
+        return np.asarray(self._frames[int(self._order[number])])

@@ -10,11 +10,11 @@ from typing import NamedTuple
 import numpy as np
 
 from avcc.errors import MediaError
-from avcc.media.crop import cut, paste, whole
+from avcc.media.crop import cut, whole
 from avcc.media.mesh import FaceMesh, quiet, solutions
 from avcc.stages import Crop
 
-__all__ = ["Box", "Detector", "FaceMesh", "crop_of", "cut", "find_crop", "paste"]
+__all__ = ["Box", "Detector", "FaceMesh", "crop_of", "cut", "find_crop"]
 
 # Measured over 74 of the training clips (docs/design.md says which) with the full-range model:
 # the box is 0.52 of the picture's side (5 to 95 %: 0.42 to 0.67), its centre at (0.50, 0.51).

@@ -7,17 +7,19 @@ import os
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+from av.video.frame import VideoFrame
 
 from avcc.errors import MediaError
 from avcc.media.arrays import from_arrays
 from avcc.media.clock import repeats_of
-from avcc.media.crop import cut
+from avcc.media.crop import covers, cut
 from avcc.media.face import find_crop
 from avcc.media.sound import read_sound
 from avcc.media.video import (
@@ -34,6 +36,7 @@ from avcc.stages import SAMPLE_RATE, SAMPLES_PER_FRAME, Clip, Crop
 __all__ = ["SourceFrames", "from_arrays", "read"]
 
 FACE_SIDE = 640  # pixels: pictures in which faces are looked for are shrunk to this
+AROUND_SIDE = 1024  # and one whose surroundings are wanted, to these
 FACE_STEP = 0.4  # seconds between them, in the long run
 LONGEST = 7200.0  # seconds of a clip, unless more is asked for: its voice stands in memory whole
 
@@ -77,7 +80,7 @@ def read(
     frames = SourceFrames(path, name, survey.geometry, crop, repeats, keeper)
     if progress is not None:
         progress(1.0)
-    return Clip(frames, count, audio, crop)
+    return Clip(frames, count, audio, crop, None if covers(crop) else frames.around)
 
 
 class SourceFrames:
@@ -104,17 +107,12 @@ class SourceFrames:
     def __iter__(self) -> Iterator[np.ndarray]:
         left = self._count
         picture: np.ndarray | None = None
-        with open_media(self._path, self._name) as container:
-            if _stamp(self._path) != self._stamp:
-                raise MediaError(f"{self._name} has changed since it was opened")
-            stream = video_stream(container, self._name)
-            pictures = (frame for _, frame in decoded(container, stream, []))
-            for frame, shown in zip(pictures, self._repeats, strict=False):
-                if shown:
-                    picture = cut(self._geometry.rgb(frame), self.crop)
-                    for _ in range(shown):
-                        yield picture.copy()
-                    left -= int(shown)
+        with closing(self._shown()) as pictures:
+            for frame, shown in pictures:
+                picture = cut(self._geometry.rgb(frame), self.crop)
+                for _ in range(shown):
+                    yield picture.copy()
+                left -= shown
                 if not left:
                     return
         # Fewer pictures than the first time (a damaged file): hold the last, keep the count.
@@ -122,6 +120,30 @@ class SourceFrames:
             raise MediaError(f"no picture of {self._name} can be decoded")
         for _ in range(left):
             yield picture.copy()
+
+    def around(self, number: int) -> np.ndarray:
+        """The whole picture of a frame, uint8 (H, W, 3), shrunk where it is large."""
+        found: VideoFrame | None = None
+        with closing(self._shown()) as pictures:
+            for frame, shown in pictures:
+                found = frame
+                number -= shown
+                if number < 0:
+                    break
+        if found is None:
+            raise MediaError(f"no picture of {self._name} can be decoded")
+        return self._geometry.rgb(found, AROUND_SIDE)
+
+    def _shown(self) -> Generator[tuple[VideoFrame, int]]:
+        """Pictures, and how many frames each is shown for, 1 or more."""
+        with open_media(self._path, self._name) as container:
+            if _stamp(self._path) != self._stamp:
+                raise MediaError(f"{self._name} has changed since it was opened")
+            stream = video_stream(container, self._name)
+            pictures = (frame for _, frame in decoded(container, stream, []))
+            for frame, shown in zip(pictures, self._repeats, strict=False):
+                if shown:
+                    yield frame, int(shown)
 
 
 class _Survey:

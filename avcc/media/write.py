@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,7 +21,7 @@ from av.video.stream import VideoStream
 
 from avcc.errors import MediaError
 from avcc.media.safe import temporary
-from avcc.stages import FRAME_RATE, SAMPLE_RATE, SAMPLES_PER_FRAME, SIDE, Clip
+from avcc.stages import FRAME_RATE, SAMPLE_RATE, SAMPLES_PER_FRAME, Clip
 
 COMMENT = "Synthetic: decoded by avcc from a generative face video stream"
 PIECE = 320  # samples handed to the sound encoder at a time, 20 ms
@@ -118,16 +119,20 @@ def _encode(
     if not kind.video:
         _encode_sound(out, kind, clip)
         return
-    video = _video_stream(out, kind)
+    pictures = iter(clip.frames)
+    first = next(pictures, None)
+    if first is None or not clip.count:
+        raise MediaError("there are no pictures to write")
+    first = _checked(first, 0, np.shape(first))
+    video = _video_stream(out, kind, first.shape)
     audio = _audio_stream(out, kind) if kind.audio and clip.audio is not None else None
     sound = _pieces(clip.audio, clip.count) if clip.audio is not None else iter(())
-    done = 0
-    for picture in clip.frames:
-        if done == clip.count:
+    for done, picture in enumerate(chain([first], pictures), 1):
+        if done > clip.count:
             break
-        for packet in video.encode(_frame(picture, done, kind)):
+        frame = _frame(_checked(picture, done - 1, first.shape), done - 1, kind)
+        for packet in video.encode(frame):
             out.mux(packet)
-        done += 1
         # The sound goes along in step, so that a player, or a pipe, needn't wait for it.
         while audio is not None and (piece := next(sound, None)) is not None:
             for sound_packet in audio.encode(piece):
@@ -136,8 +141,6 @@ def _encode(
                 break
         if progress is not None:
             progress(done / max(1, clip.count))
-    if not done:
-        raise MediaError("there are no pictures to write")
     for stream in (video, audio):
         for packet in stream.encode(None) if stream is not None else ():
             out.mux(packet)
@@ -152,10 +155,10 @@ def _encode_sound(out: OutputContainer, kind: _Kind, clip: Clip) -> None:
     out.mux(audio.encode(None))
 
 
-def _video_stream(out: OutputContainer, kind: _Kind) -> VideoStream:
+def _video_stream(out: OutputContainer, kind: _Kind, shape: tuple[int, ...]) -> VideoStream:
     stream = out.add_stream(kind.video, rate=FRAME_RATE, options=dict(kind.coding))
     assert isinstance(stream, VideoStream)
-    stream.width = stream.height = SIDE
+    stream.height, stream.width = shape[:2]
     stream.pix_fmt = "yuv420p"
     context = stream.codec_context
     context.gop_size = 50
@@ -175,11 +178,19 @@ def _audio_stream(out: OutputContainer, kind: _Kind) -> AudioStream:
     return stream
 
 
-def _frame(picture: np.ndarray, index: int, kind: _Kind) -> VideoFrame:
+def _checked(picture: np.ndarray, index: int, shape: tuple[int, ...]) -> np.ndarray:
+    """The picture, which must be uint8 (H, W, 3) with even sides, and like the first."""
     picture = np.asarray(picture)
-    if picture.shape != (SIDE, SIDE, 3) or picture.dtype != np.uint8:
-        raise MediaError(f"picture {index} isn't uint8 of shape ({SIDE}, {SIDE}, 3)")
-    rgb = VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+    fits = len(shape) == 3 and shape[2] == 3 and not shape[0] % 2 and not shape[1] % 2
+    if not fits or picture.shape != shape or picture.dtype != np.uint8:
+        raise MediaError(
+            f"picture {index} isn't uint8 of shape (H, W, 3), even sides, all pictures alike"
+        )
+    return np.ascontiguousarray(picture)
+
+
+def _frame(picture: np.ndarray, index: int, kind: _Kind) -> VideoFrame:
+    rgb = VideoFrame.from_ndarray(picture, format="rgb24")
     frame = rgb.reformat(
         format="yuv420p",
         # Y4M can't say which matrix it was: everybody takes it for that of standard definition.
