@@ -21,7 +21,7 @@ import numpy as np
 from avcc import weights
 from avcc.codec import Codec
 from avcc.container.describe import info
-from avcc.container.limits import Limits
+from avcc.container.limits import DECODER, Limits
 from avcc.container.read import read
 from avcc.entropy import coder
 from avcc.errors import AvccError, ModelError
@@ -68,7 +68,8 @@ def clip_of(data: bytes) -> str:
         assert np.isfinite(clip.audio).all() and np.abs(clip.audio).max(initial=0) <= 1
         assert len(clip.audio) <= 640 * clip.count
     for picture, _ in zip(clip.frames, range(DRAWN), strict=False):
-        assert picture.shape == (256, 256, 3) and picture.dtype == np.uint8
+        assert picture.ndim == 3 and picture.shape[2] == 3 and picture.dtype == np.uint8
+        assert picture.shape[0] * picture.shape[1] <= DECODER.pixels
     return "decoded"
 
 

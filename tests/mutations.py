@@ -28,9 +28,9 @@ TYPES = b"HIScpstqQZ\x00\xff1"
 NUMBERS = (0, 1, 2, 99, 126, 127, 128, 255, 2047, 65_535, 65_536, 1 << 20, 1 << 28, 1 << 34)
 
 
-def mutated(rng: np.random.Generator, files: Files) -> bytes:
-    """A file of ``files``, spoiled in one to three ways."""
-    data = files[rng.integers(len(files))]
+def mutated(rng: np.random.Generator, files: Files, data: bytes | None = None) -> bytes:
+    """``data``, or a file of ``files``, spoiled in one to three ways."""
+    data = files[rng.integers(len(files))] if data is None else data
     for _ in range(rng.integers(1, 4)):
         data = _WAYS[rng.integers(len(_WAYS))](rng, data, files)
     return data
