@@ -74,8 +74,12 @@ def _plan(
 
 
 def _done(source: str, target: str, force: bool) -> bool:
-    # Outputs appear whole or not at all, so what is there is done.
-    return not force and os.path.isfile(target) and not os.path.samefile(source, target)
+    # Outputs appear whole or not at all, so what is there is done; an empty file isn't ours.
+    if force or not os.path.isfile(target) or os.path.samefile(source, target):
+        return False
+    if not os.path.getsize(target):
+        raise AvccError(f"{target} is there, but empty; -f overwrites it")
+    return True
 
 
 class _Tally:

@@ -355,7 +355,12 @@ def read(data: bytes, arrays: Any) -> dict[str, Any]:
             need(bool(identities), str(error))
             reports.append(f"{kind}: {error}")
     need(bool(identities), "there is no identity")
-    told = {"head": head, "identities": identities, "segments": segments, "cuts": cuts or []}
+    told: dict[str, Any] = {
+        "head": head,
+        "identities": identities,
+        "segments": segments,
+        "cuts": cuts or [],
+    }
     parts = [pitch.get(n) for n in range(-(-frames // 1000))]
     told["scene"] = next(iter(scenes), None)
     return told | {"pitch": parts if any(parts) else [], "reports": reports}

@@ -82,6 +82,16 @@ def test_what_is_there_is_skipped(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert capsys.readouterr().err.splitlines()[-1] == "avcc: 3 done"
 
 
+def test_an_empty_output_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sources = files(tmp_path, "a", "b")
+    (tmp_path / "b.out").touch()
+    assert run(sources, tmp_path) == FAILED
+    assert "b.out is there, but empty; -f overwrites it\n" in capsys.readouterr().err
+    assert not (tmp_path / "b.out").stat().st_size and (tmp_path / "a.out").stat().st_size
+    assert run(sources, tmp_path, force=True) == OK
+    assert (tmp_path / "b.out").stat().st_size
+
+
 def test_quiet_says_failures_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     voice = Voice()
     voice.quiet = True

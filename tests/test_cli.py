@@ -170,7 +170,7 @@ def test_options_reach_the_codec(clip: Path, asked: list[tuple[object, ...]]) ->
 
 def test_times_reach_the_codec(stream: Path, asked: list[tuple[object, ...]]) -> None:
     assert main(["decode", str(stream)]) == cli.OK
-    other = {"start": 0, "duration": None, "max_duration": 7200, "around": True}
+    other: dict[str, object] = {"start": 0, "duration": None, "max_duration": 7200, "around": True}
     assert asked[-2] == ("part", other | {"max_pixels": 4096 * 2304})
     line = ["--start", "1:02.5", "--duration", "20s", "--max-duration", "10:00:00", "-f"]
     assert main(["decode", *line, str(stream)]) == cli.OK
@@ -182,8 +182,9 @@ def test_surroundings_reach_the_codec(clip: Path, asked: list[tuple[object, ...]
     assert main(["encode", str(clip), "--scene"]) == cli.OK
     assert ("encode", 2000.0, "auto", 0, "around") in asked
     assert main(["decode", "--face", "--max-pixels", "9", str(clip.with_suffix(".avc"))]) == cli.OK
-    told = dict(asked[-2:-1])["part"]
-    assert isinstance(told, dict) and not told["around"] and told["max_pixels"] == 9
+    part, told = asked[-2]
+    assert part == "part" and isinstance(told, dict)
+    assert not told["around"] and told["max_pixels"] == 9
 
 
 def test_raw_outputs(

@@ -55,7 +55,7 @@ def by_avcc(data: bytes, book: Codebook) -> dict[str, Any]:
             rows = [row if t != silence else [] for t, row in zip(tokens, rows, strict=True)]
             segments[-1] = {"motion": seg.motion.tolist(), "semantic": tokens, "acoustic": rows}
     named = dict(zip(FIELDS.split(), head, strict=True))
-    told = {"head": named, "identities": identities, "segments": segments}
+    told: dict[str, Any] = {"head": named, "identities": identities, "segments": segments}
     pitch = [None if part is None else part.tolist() for part in clip.pitch]
     told |= {"scene": clip.scene and list(clip.scene)}
     return told | {"cuts": list(clip.cuts), "pitch": pitch if any(pitch) else []}

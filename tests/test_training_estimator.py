@@ -15,9 +15,10 @@ from avcc.analysis.mel import LogMel
 from avcc.diffusion.estimate import COMBS, Comb, Estimator
 from avcc.pitch import Pitch
 from avcc.stages import BANDS, PITCHES
-from avcc.training import estimator as stages
+from avcc.training import contours as found_by
 from avcc.training.acoustic import AcousticStage, Speech
-from avcc.training.estimator import EstimatorStage, combs, contours
+from avcc.training.contours import contours
+from avcc.training.estimator import EstimatorStage, combs
 from avcc.training.export import acoustic_tensors, later_estimator, save_weights
 from avcc.training.tokens import heard
 
@@ -64,11 +65,11 @@ def test_contours_are_found_once(
     cache: Path, listened: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spoken = heard(options(cache, listened), "val")
-    found = contours(options(cache, listened), "val", spoken)
+    found = contours(options(cache, listened), "val", spoken.waves)
     for pitch, tokens in zip(found, spoken.tokens, strict=True):
         assert pitch.shape == tokens.shape and 59 < pitch.min() <= pitch.max() < 481
-    monkeypatch.setattr(stages, "likelihood", None)  # isn't called again
-    again = contours(options(cache, listened), "val", spoken)
+    monkeypatch.setattr(found_by, "likelihood", None)  # isn't called again
+    again = contours(options(cache, listened), "val", spoken.waves)
     assert all((a == b).all() for a, b in zip(found, again, strict=True))
 
 

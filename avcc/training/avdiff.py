@@ -3,73 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from avcc.analysis.mel import LEVEL, LogMel, active_level
+from avcc.analysis.mel import LogMel
 from avcc.analysis.motion import MotionBank, ShapeBank
 from avcc.diffusion.avdiff import MEL, AVDiff, Condition
 from avcc.diffusion.schedule import MEL_UNSENT, between, mel_off
 from avcc.layers import halve
-from avcc.quantise.codebook import nearest
 from avcc.quantise.scalar import SHAPE_STEPS, STEPS, rounded, steady
 from avcc.stages import MOTION, SILENT, UNSENT
 from avcc.training.acoustic import Speech, depths, voice_levels, voice_values
-from avcc.training.data import part
+from avcc.training.contours import contours, cut_of
 from avcc.training.export import grown
 from avcc.training.loop import Options, Stage
-from avcc.training.semantic import features_of, load_mae
-from avcc.training.tokens import heard, made_by
+from avcc.training.talks import Talk, sung, talks
+from avcc.training.tokens import heard
 
 FRAMES = 100
 STRIDES = (1, 2, 3, 5, 12)
-
-
-@dataclass(frozen=True)
-class Talk:
-    """One clip: mesh (T, 478, 2) with NaN gaps or None, waveform (640 T,) or None, tokens (T,)."""
-
-    mesh: np.ndarray | None
-    wave: np.ndarray | None
-    tokens: np.ndarray | None
-
-
-def _length(talk: Talk) -> int:
-    return 0 if talk.mesh is None else len(talk.mesh)
-
-
-@torch.no_grad()
-def talks(cache: Path, work: Path, split: str, tier: str, device: str = "cpu") -> list[Talk]:
-    """Every clip of a split with picture and, if there is one, voice; tokens go to a file."""
-    centroids = np.load(work / "centroids.npy")
-    saved = work / f"talks_{split}_{tier}.npz"
-    known = dict(np.load(saved)) if saved.exists() else {}
-    if known.pop("made by", None) != made_by(work):
-        known = {}
-    mae, mel = load_mae(work).to(device), LogMel().to(device)
-    out = []
-    for size in ("hi", "lo"):
-        clips = part(cache, f"{size}_{split}", tier)
-        for row in clips.index:
-            mesh = clips.mesh[row["start"] : row["start"] + row["frames"]]
-            if np.isnan(mesh[:, 0, 0]).mean() > 0.3:
-                continue
-            wave = clips.voice(row)
-            level = active_level(wave)
-            if not row["sound"] or level < 1e-4:
-                out.append(Talk(mesh, None, None))
-                continue
-            wave = wave * (LEVEL / level)
-            if row["file"] not in known:
-                features, silent = features_of(wave, mae, mel)
-                known[row["file"]] = np.where(silent, SILENT, nearest(features, centroids))
-            out.append(Talk(mesh, wave, known[row["file"]]))
-    np.savez(saved, **known | {"made by": np.array(made_by(work))})
-    return out
+PITCHED = 0.75  # share of the voices that are sent whose pitch is
 
 
 class AVDiffStage(Stage):
@@ -91,15 +46,16 @@ class AVDiffStage(Stage):
         self.scale = arrays["motion.scale"]
         self.speech = Speech(work, options.device)
         self.mel = LogMel().to(options.device)
-        self.talks = talks(options.cache, work, "train", options.tier, options.device)
+        clips = talks(options.cache, work, "train", options.tier, options.device)
+        self.talks = sung(options, "train", clips)
         self.spoken = heard(options, "train")
-        weights = np.array([_length(t) for t in self.talks], np.float64) ** 0.5
+        knows = (work / "vocoder.safetensors").exists()
+        self.pitches = contours(options, "train", self.spoken.waves) if knows else None
+        weights = np.array([len(t) for t in self.talks], np.float64) ** 0.5
         self.chance = weights / weights.sum()
-        held = [
-            t for t in talks(options.cache, work, "val", "PW", options.device) if t.wave is not None
-        ]
+        held = sung(options, "val", talks(options.cache, work, "val", "PW", options.device))
         rng = np.random.default_rng(5)
-        self.held = [t for t in held if t.wave is not None and _length(t) > FRAMES + 1]
+        self.held = [t for t in held if t.wave is not None and len(t) > FRAMES + 1]
         self.held_batches = {
             name: self._assembled(self._sent(rng, [self._cut(rng, t) for t in self.held], **point))
             for name, point in HELD_POINTS.items()
@@ -112,9 +68,12 @@ class AVDiffStage(Stage):
 
     def _cut(self, rng: np.random.Generator, talk: Talk | None) -> dict:
         """Truth of one window; ``None``: a voice alone from the speech pack."""
-        x: dict = {"mesh": None, "key": None, "wave": None, "tokens": None}
+        x: dict = {"mesh": None, "key": None, "wave": None, "tokens": None, "pitch": None}
         if talk is None:
-            wave, tokens = self.spoken.batch(rng, 1, FRAMES)
+            places = self.spoken.places(rng, 1, FRAMES)
+            wave, tokens = self.spoken.cuts(places, FRAMES)
+            if self.pitches is not None:
+                x["pitch"] = cut_of(self.pitches, places, FRAMES)[0].numpy()
             return x | {"wave": wave[0].numpy(), "tokens": tokens[0].numpy()}
         assert talk.mesh is not None
         a = int(rng.integers(0, max(1, len(talk.mesh) - FRAMES)))
@@ -124,6 +83,8 @@ class AVDiffStage(Stage):
         if talk.wave is not None and talk.tokens is not None:
             x["wave"] = talk.wave[a * 640 : (a + FRAMES) * 640]
             x["tokens"] = talk.tokens[a : a + FRAMES]
+            if talk.pitch is not None:
+                x["pitch"] = talk.pitch[a : a + FRAMES]
         return x
 
     def _sent(
@@ -146,6 +107,7 @@ class AVDiffStage(Stage):
         has_motion, has_audio = np.zeros((n, FRAMES, 1)), np.zeros((n, FRAMES, 1))
         shape = np.zeros((n, len(self.shape.directions)), np.float32)
         depth = np.zeros(n, np.int64)
+        pitch = np.full((n, FRAMES), np.nan, np.float32)
         for i, x in enumerate(cuts):
             hole = np.zeros(FRAMES, bool)
             if rng.random() < 0.15 and stride is None:
@@ -180,6 +142,8 @@ class AVDiffStage(Stage):
                 if sent:
                     tokens[i, :count] = x["tokens"]
                     a_off[i, :count] = mel_off(int(depth[i]), True)
+                    if x["pitch"] is not None and (layers is not None or rng.random() < PITCHED):
+                        pitch[i, : len(x["pitch"])] = x["pitch"]
                     if rng.random() < 0.7:
                         tokens[i, hole], a_off[i, hole] = UNSENT, MEL_UNSENT
 
@@ -187,6 +151,7 @@ class AVDiffStage(Stage):
             "wave": wave,
             "token": tokens,
             "depth": depth,
+            "pitch": pitch,
             "motion": motion,
             "motion_off": m_off,
             "mel_off": a_off,
@@ -211,7 +176,8 @@ class AVDiffStage(Stage):
             voice = voice * speaks.any(1)[:, None]
             latent = self.speech.nets["encoder"](mel).float()
             acoustic, _ = self.speech.residuals(latent, x["depth"], heard)
-            guess = halve(self.speech.nets["estimator"](token, acoustic, voice).float())
+            estimator = self.speech.nets["estimator"]
+            guess = halve(estimator(token, acoustic, voice, x["pitch"]).float())
         # where nothing was sent the estimator's guess says nothing: the mean of speech is nearer
         unsent = (token == UNSENT)[..., None]
         guess = guess.masked_fill(unsent, 0.0)

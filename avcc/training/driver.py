@@ -16,10 +16,11 @@ from avcc.evaluation.picture import correlation, mouth_openings
 from avcc.layers import halve
 from avcc.mesh import LIPS, face_size
 from avcc.stages import BANDS, SILENT
-from avcc.training.avdiff import Speech, Talk, talks
+from avcc.training.acoustic import Speech
 from avcc.training.export import grown
 from avcc.training.loop import Options, Stage
 from avcc.training.mouth import Mouth, gaps
+from avcc.training.talks import Talk, talks
 
 FRAMES = 96
 LAYERS = (0, 2, 6)  # acoustic layers of the mels that are heard, beside the true one

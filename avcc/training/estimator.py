@@ -5,51 +5,23 @@ Everything before it stays: symbols, codebooks, and so the model's id.
 
 from __future__ import annotations
 
-import zlib
-
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from avcc.analysis.mel import LEVEL, LogMel
-from avcc.analysis.pitch import likelihood
 from avcc.diffusion.estimate import COMBS, Estimator
-from avcc.pitch import Pitch
-from avcc.quantise.pitch import hertz, path
 from avcc.render.source import pulses
-from avcc.stages import PITCHES, SAMPLES_PER_FRAME, SILENT, UNSENT
+from avcc.stages import PITCHES, SILENT, UNSENT
 from avcc.training.acoustic import FRAMES, Speech, depths
-from avcc.training.export import grown, restore
+from avcc.training.contours import contours, cut_of
+from avcc.training.export import grown
 from avcc.training.loop import Options, Stage
 from avcc.training.tokens import Spoken, heard
-from avcc.training.voiced import kept
 
 KNOWN = 0.75  # share of the cuts whose pitch is sent
 AROUND = 13  # bands whose mean is taken out of a comb
 STEADY = 20  # mel frames of pulses that a comb is the mean of
-BLOCK = 1500  # frames that are listened to at a time
-
-
-@torch.no_grad()
-def contours(options: Options, split: str, spoken: Spoken) -> list[np.ndarray]:
-    """The pitch of every voice as it would be sent, float32 (tokens,) in Hz; found once."""
-    weights = options.work / "vocoder.safetensors"
-    net, mel = Pitch(), LogMel()
-    restore(net, load_file(weights), "vocoder.pitch")
-
-    def heard_in(voice: int) -> np.ndarray:
-        wave = torch.from_numpy(spoken.waves[voice])[None]
-        parts = [
-            likelihood(part, mel(part), net)
-            for part in wave.split(BLOCK * SAMPLES_PER_FRAME, 1)
-            if part.shape[1]
-        ]
-        return hertz(path(np.concatenate(parts))) if parts else np.zeros(0, np.float32)
-
-    lengths = np.array([len(t) for t in spoken.tokens])
-    of = zlib.crc32(weights.read_bytes())  # another network hears another pitch
-    return kept(options, split, "contours", lengths, heard_in, of)
 
 
 def combs() -> Tensor:
@@ -83,17 +55,17 @@ class EstimatorStage(Stage):
         self.train, self.spoken = self._voices("train")
         held, self.held_voices = self._voices("val")
         places = self.held_voices.places(np.random.default_rng(1), 64, FRAMES)
-        self.held = *self.held_voices.cuts(places, FRAMES), _cut(held, places)
+        self.held = *self.held_voices.cuts(places, FRAMES), cut_of(held, places, FRAMES)
 
     def _voices(self, split: str) -> tuple[list[np.ndarray], Spoken]:
         spoken = heard(self.o, split)
-        return contours(self.o, split, spoken), spoken
+        return contours(self.o, split, spoken.waves), spoken
 
     def _cuts(self, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Waveforms, tokens, pitches, how many layers."""
         places = self.spoken.places(rng, self.batch, FRAMES)
         wave, token = self.spoken.cuts(places, FRAMES)
-        pitch = _cut(self.train, places)
+        pitch = cut_of(self.train, places, FRAMES)
         pitch[torch.from_numpy(rng.random(self.batch) >= KNOWN)] = torch.nan
         unsent = torch.from_numpy(rng.random(self.batch) < 0.1)[:, None] & (token != SILENT)
         layers = torch.from_numpy(depths(rng, self.batch))
@@ -130,12 +102,3 @@ class EstimatorStage(Stage):
     def export(self, nets: nn.ModuleDict) -> dict[str, Tensor]:
         own = {f"estimator.{k}": v for k, v in nets["estimator"].state_dict().items()}
         return own | {"books": self.speech.residuals.books}  # which it is for
-
-
-def _cut(pitches: list[np.ndarray], places: list[tuple[int, int]]) -> Tensor:
-    """Cuts of ``FRAMES`` tokens, float32 (B, T), NaN beyond the end of a voice."""
-    out = np.full((len(places), FRAMES), np.nan, np.float32)
-    for row, (which, a) in zip(out, places, strict=True):
-        cut = pitches[which][a : a + FRAMES]
-        row[: len(cut)] = cut
-    return torch.from_numpy(out)
