@@ -71,7 +71,7 @@ def encode(
         clip = read(source, max_duration=max_duration)  # type: ignore[arg-type]
     else:
         clip = from_arrays(source, audio, sample_rate, fps)
-    return _codec(device).encode(clip, bitrate, mode=mode, around=scene, seed=seed)
+    return _codec(device).encode(clip, bitrate, mode=mode, scene=scene, seed=seed)
 
 
 def decode(
@@ -98,7 +98,7 @@ def decode(
     """
     return _codec(device).decode(
         data, steps=steps, seed=seed, start=start, duration=duration, max_duration=max_duration,
-        around=scene, max_pixels=max_pixels,
+        scene=scene, max_pixels=max_pixels,
     )  # fmt: skip
 
 

@@ -16,9 +16,10 @@ from functools import lru_cache, partial
 import numpy as np
 
 from avcc import weights
-from avcc.analysis import identity, scene
+from avcc.analysis import identity
 from avcc.analysis.look import look
 from avcc.analysis.motion import banks
+from avcc.analysis.scene import fitting, squeezed
 from avcc.analysis.speech import Ear
 from avcc.container import read as container
 from avcc.container.limits import DECODER, Limits
@@ -71,14 +72,14 @@ class Codec:
         bitrate: float,
         *,
         mode: str = "auto",
-        around: bool = False,
+        scene: bool = False,
         seed: int = 0,
         progress: Progress | None = None,
         warn: Warn | None = None,
     ) -> bytes:
         """A clip -> the bytes of an ``.avc`` file of at most ``bitrate`` bits a second in all.
 
-        ``mode``: one of ``stages.MODES``. ``around``: send a still of what surrounds the crop, for
+        ``mode``: one of ``stages.MODES``. ``scene``: send a still of what surrounds the crop, for
         about an eighth of the bytes. Raises ``MediaError`` where no face can be followed or
         the mode needs a sound, ``RateError`` where the rate can't be reached.
         """
@@ -86,7 +87,7 @@ class Codec:
         budget = int(bitrate * clip.count / FRAME_RATE / 8)
         features, away = self._analysed(clip, progress, warn)
         still = None
-        if around:
+        if scene:
             still = _surroundings(clip, features.keys[0].frame, budget)
             if still is None and warn:
                 warn("the crop is all that there is of the picture: no surroundings are sent")
@@ -203,7 +204,7 @@ class Codec:
         start: float = 0.0,
         duration: float | None = None,
         max_duration: float = DECODER.seconds,
-        around: bool = True,
+        scene: bool = True,
         max_pixels: int = DECODER.pixels,
         progress: Progress | None = None,
         warn: Warn | None = None,
@@ -228,7 +229,7 @@ class Codec:
             features, symbols, steps or DEFAULT_STEPS, noise, told, part.windows
         )
         frames: Iterable[np.ndarray] = nets.drawn(features, latents, (part.first, part.last))
-        if around and symbols.scene and symbols.head.crop:
+        if scene and symbols.scene and symbols.head.crop:
             try:
                 frames = composed(frames, symbols.scene, symbols.head.crop, max_pixels)
             except FormatError:
@@ -254,7 +255,7 @@ def _surroundings(clip: Clip, frame: int, budget: int) -> tuple[int, bytes] | No
     """The coded still of what lies around the crop at ``frame``; ``None`` where nothing does."""
     if clip.around is None or clip.crop is None:
         return None
-    return scene.fitting(scene.squeezed(clip.around(frame), clip.crop), budget)
+    return fitting(squeezed(clip.around(frame), clip.crop), budget)
 
 
 _encoder = lru_cache(maxsize=2)(_Encoder)

@@ -67,7 +67,7 @@ class Encoding:
         reading = partial(progress, "reading")
         clip = read(media, max_duration=self.max_duration, warn=warn, progress=reading)
         data = Codec(self.device).encode(
-            clip, self.bitrate, mode=self.mode, around=self.scene, seed=self.seed,
+            clip, self.bitrate, mode=self.mode, scene=self.scene, seed=self.seed,
             progress=progress, warn=warn,
         )  # fmt: skip
         for name, _ in targets:
@@ -112,7 +112,7 @@ class Decoding:
         clip = Codec(self.device).decode(
             data, steps=self.steps, seed=self.seed,
             start=self.start, duration=self.duration, max_duration=self.max_duration,
-            around=not self.face, max_pixels=self.max_pixels,
+            scene=not self.face, max_pixels=self.max_pixels,
             progress=progress, warn=warn,
         )  # fmt: skip
         title = None if source == "-" else Path(source).stem

@@ -56,10 +56,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
         def __init__(self, device: str = "auto") -> None:
             asked.append(("device", device))
 
-        def encode(
-            self, clip: Clip, bitrate: float, *, mode, around, seed, progress, warn
-        ) -> bytes:
-            asked.append(("encode", bitrate, mode, seed, *(["around"] if around else [])))
+        def encode(self, clip: Clip, bitrate: float, *, mode, scene, seed, progress, warn) -> bytes:
+            asked.append(("encode", bitrate, mode, seed, *(["scene"] if scene else [])))
             progress("analysing", 0.5)
             warn("something is odd")
             return CODED
@@ -170,7 +168,7 @@ def test_options_reach_the_codec(clip: Path, asked: list[tuple[object, ...]]) ->
 
 def test_times_reach_the_codec(stream: Path, asked: list[tuple[object, ...]]) -> None:
     assert main(["decode", str(stream)]) == cli.OK
-    other: dict[str, object] = {"start": 0, "duration": None, "max_duration": 7200, "around": True}
+    other: dict[str, object] = {"start": 0, "duration": None, "max_duration": 7200, "scene": True}
     assert asked[-2] == ("part", other | {"max_pixels": 4096 * 2304})
     line = ["--start", "1:02.5", "--duration", "20s", "--max-duration", "10:00:00", "-f"]
     assert main(["decode", *line, str(stream)]) == cli.OK
@@ -180,11 +178,11 @@ def test_times_reach_the_codec(stream: Path, asked: list[tuple[object, ...]]) ->
 
 def test_surroundings_reach_the_codec(clip: Path, asked: list[tuple[object, ...]]) -> None:
     assert main(["encode", str(clip), "--scene"]) == cli.OK
-    assert ("encode", 2000.0, "auto", 0, "around") in asked
+    assert ("encode", 2000.0, "auto", 0, "scene") in asked
     assert main(["decode", "--face", "--max-pixels", "9", str(clip.with_suffix(".avc"))]) == cli.OK
     part, told = asked[-2]
     assert part == "part" and isinstance(told, dict)
-    assert not told["around"] and told["max_pixels"] == 9
+    assert not told["scene"] and told["max_pixels"] == 9
 
 
 def test_raw_outputs(

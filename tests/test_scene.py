@@ -21,7 +21,7 @@ from avcc.container import describe, layout
 from avcc.container.layout import Chunk, pack_chunk
 from avcc.container.read import chunks, read
 from avcc.container.write import pack_scene, write
-from avcc.errors import FormatError
+from avcc.errors import FormatError, MediaError
 from avcc.media import read as media
 from avcc.media.arrays import from_arrays
 from avcc.media.crop import cut
@@ -189,6 +189,8 @@ def test_the_whole_picture_comes_back() -> None:
     assert crop is not None
     inner = np.abs(cut(shown[3], crop).astype(int) - faces[3])[40:-40, 40:-40]
     assert inner.mean() < 6, "the same face, resized twice"
+    with pytest.raises(MediaError, match="256x256"):
+        avcc.encode(replace(clip, audio=None), 20_000)
     small = next(iter(avcc.decode(_coded(), duration=0.1, max_pixels=10_000).frames))
     assert small.shape == (74, 132, 3)
 
@@ -209,7 +211,7 @@ def test_the_rate_is_a_ceiling_and_what_is_left_is_as_without() -> None:
 def test_nothing_around_is_said() -> None:
     frames = np.stack([picture(0, 0, (256, 256), (still,))] * 5)
     said: list[str] = []
-    data = avcc.Codec("cpu").encode(from_arrays(frames), 40_000, around=True, warn=said.append)
+    data = avcc.Codec("cpu").encode(from_arrays(frames), 40_000, scene=True, warn=said.append)
     assert read(data).scene is None and len(said) == 1 and "no surroundings" in said[0]
 
 

@@ -16,7 +16,7 @@ from avcc.analysis.keys import Candidate, chosen_keys, detail
 from avcc.analysis.motion import MotionBank
 from avcc.errors import MediaError
 from avcc.media.mesh import FaceMesh
-from avcc.stages import Clip, KeyFrame
+from avcc.stages import SIDE, Clip, KeyFrame
 
 CANDIDATES = 96  # pictures kept at most
 
@@ -41,7 +41,7 @@ def look(clip: Clip, bank: MotionBank, progress: Callable[[float], None] | None 
     """Find the mesh of every frame and choose the key frames.
 
     Frames in which no face is found are filled in from their neighbours. Raises ``MediaError``
-    where no frame shows a face.
+    where no frame shows a face, or one isn't of the canonical size.
     """
     places = np.full((clip.count, len(bank.directions)), np.nan, np.float32)
     kept: list[Candidate] = []
@@ -52,6 +52,8 @@ def look(clip: Clip, bank: MotionBank, progress: Callable[[float], None] | None 
         for i, picture in enumerate(clip.frames):
             if i == clip.count:
                 break
+            if np.shape(picture) != (SIDE, SIDE, 3):
+                raise MediaError(f"pictures of a clip to code are {SIDE}x{SIDE}, cut to the face")
             now = small(picture)
             changes[i] = 0 if last is None else np.abs(now - last).mean()
             last = now
