@@ -17,6 +17,7 @@ from avcc.pitch import Pitch
 from avcc.stages import BANDS, PITCHES
 from avcc.training import contours as found_by
 from avcc.training.acoustic import AcousticStage, Speech
+from avcc.training.avdiff import AVDiffStage
 from avcc.training.contours import contours
 from avcc.training.estimator import EstimatorStage, combs
 from avcc.training.export import acoustic_tensors, later_estimator, save_weights
@@ -71,6 +72,25 @@ def test_contours_are_found_once(
     monkeypatch.setattr(found_by, "likelihood", None)  # isn't called again
     again = contours(options(cache, listened), "val", spoken.waves)
     assert all((a == b).all() for a, b in zip(found, again, strict=True))
+
+
+def test_avdiff_starts_from_the_estimate_with_pitch(cache: Path, listened: Path) -> None:
+    sings = one_step(EstimatorStage(options(cache, listened)))
+    sings[f"{COMB}gate.bias"] += 1.0
+    save_weights(listened / "estimator.safetensors", sings, {})
+    stage = AVDiffStage(options(cache, listened))
+    (talk,) = [t for t in stage.talks if t.wave is not None and len(t) > 100]
+    assert talk.pitch is not None and talk.tokens is not None
+    assert talk.pitch.shape == talk.tokens.shape and np.isfinite(talk.pitch).all()
+    assert np.isfinite(stage._cut(np.random.default_rng(0), None)["pitch"]).any()
+    cut = stage._cut(np.random.default_rng(0), talk)
+    point = {"stride": 1, "step": 1, "layers": 2, "audio": True}
+    sent = stage._sent(np.random.default_rng(0), [cut, cut], **point)
+    assert np.isfinite(sent["pitch"]).all()
+    sent["pitch"][1] = np.nan
+    given = stage._assembled(sent)[0].mel
+    assert (given[0] - given[1]).abs().max() > 0.01
+    (listened / "estimator.safetensors").unlink()
 
 
 def test_combs_have_their_teeth_at_the_harmonics() -> None:

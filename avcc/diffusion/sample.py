@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from avcc.diffusion.avdiff import MEL, AVDiff, Condition
-from avcc.diffusion.schedule import times
+from avcc.diffusion.schedule import MEL_UNSENT, times
 from avcc.noise import gaussian
 from avcc.stages import MOTION
 
@@ -18,6 +18,7 @@ MEL_STREAM, MOTION_STREAM = 0, 1
 # Share of the noise that sampling starts from (docs/training.md has what was tried): less of it
 # gives smoother, safer samples, none the network's mean.
 MEL_NOISE, MOTION_NOISE = 0.3, 0.0
+HEEDED = 1.0  # share of what is sampled of a voice that was sent; the rest is its estimate
 
 
 def plan(count: int) -> list[tuple[int, int]]:
@@ -44,6 +45,7 @@ def window_sample(
         t = torch.full((1,), float(now), device=device)
         u, v = net(x, y, t, t, c)
         x, y = x + (after - now) * u, y + (after - now) * v
+    x = x * torch.where(c.mel_off < MEL_UNSENT, HEEDED, 1.0)
     return (c.mel + c.mel_off * x)[0], (c.motion + c.motion_off * y)[0]
 
 
