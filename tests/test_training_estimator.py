@@ -84,7 +84,7 @@ def test_avdiff_starts_from_the_estimate_with_pitch(cache: Path, listened: Path)
     assert talk.pitch.shape == talk.tokens.shape and np.isfinite(talk.pitch).all()
     assert np.isfinite(stage._cut(np.random.default_rng(0), None)["pitch"]).any()
     cut = stage._cut(np.random.default_rng(0), talk)
-    point = {"stride": 1, "step": 1, "layers": 2, "audio": True}
+    point: dict = {"stride": 1, "step": 1, "layers": 2, "audio": True}
     sent = stage._sent(np.random.default_rng(0), [cut, cut], **point)
     assert np.isfinite(sent["pitch"]).all()
     sent["pitch"][1] = np.nan
