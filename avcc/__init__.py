@@ -46,6 +46,7 @@ def encode(
     scene: bool = False,
     seed: int = 0,
     max_duration: float = 7200,
+    max_pixels: int = 8192 * 4320,
     device: str = "auto",
 ) -> bytes:
     """A video of a person talking -> the bytes of an ``.avc`` file.
@@ -57,7 +58,7 @@ def encode(
     the face moves, ``video-driven`` motion alone, ``auto`` whatever is best at the rate.
     ``scene``: a still of what surrounds the face is sent too, and the decoder gives the whole
     picture. ``seed``: 0 to 65535, of the noise. ``max_duration``: seconds; a longer file or stream
-    is refused, because memory grows with it.
+    is refused, because memory grows with it, and so is one with pictures above ``max_pixels``.
 
     Raises ``MediaError`` (no face, can't be read, no voice that could drive a picture),
     ``RateError`` (out of reach for this clip), ``ModelError`` (weights).
@@ -68,7 +69,7 @@ def encode(
     if isinstance(source, Clip):
         clip = source
     elif isinstance(source, (str, Path)) or hasattr(source, "read"):
-        clip = read(source, max_duration=max_duration)  # type: ignore[arg-type]
+        clip = read(source, max_duration=max_duration, max_pixels=max_pixels)  # type: ignore[arg-type]
     else:
         clip = from_arrays(source, audio, sample_rate, fps)
     return _codec(device).encode(clip, bitrate, mode=mode, scene=scene, seed=seed)

@@ -141,15 +141,16 @@ def _common(command: Callable[..., int]) -> Callable[..., int]:
               help="Send a still of the surroundings, for an eighth of the bytes.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(0, 65535), default=0, help="Of the decoder's noise.")
 @longest
+@largest(8192 * 4320, "Refuse larger pictures: memory grows with them.")
 @_common
 def encode(voice: Voice, sources: tuple[str, ...], bitrate: float, mode: str, scene: bool,
-           seed: int, max_duration: float, device: str, force: bool,
+           seed: int, max_duration: float, max_pixels: int, device: str, force: bool,
            output: str | None, **options: Any) -> int:  # fmt: skip
     """CLIP (a video of a person talking; - is standard input) becomes a small .avc file.
 
     Without -o, talk.mp4 becomes talk.avc beside it. Many clips: see --out-dir and --jobs.
     """
-    work = Encoding(bitrate, mode, scene, seed, max_duration, device, force)
+    work = Encoding(bitrate, mode, scene, seed, max_duration, max_pixels, device, force)
     if _are_many(sources, **options):
         return _batch(voice, work, sources, output is not None, **options)
     check_source(sources[0])
@@ -165,7 +166,7 @@ def encode(voice: Voice, sources: tuple[str, ...], bitrate: float, mode: str, sc
 @raw
 @part
 @longest
-@largest
+@largest(4096 * 2304, "Of a picture with its surroundings; a larger one is drawn smaller.")
 @_common
 def decode(voice: Voice, sources: tuple[str, ...], steps: int | None, seed: int | None,
            raw_video: str | None, raw_audio: str | None,

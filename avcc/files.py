@@ -49,6 +49,7 @@ class Encoding:
     scene: bool
     seed: int
     max_duration: float
+    max_pixels: int
     device: str
     force: bool
     stages: ClassVar[tuple[str, ...]] = ("reading", "following", "fitting")
@@ -65,7 +66,10 @@ class Encoding:
 
         media = sys.stdin.buffer if source == "-" else source
         reading = partial(progress, "reading")
-        clip = read(media, max_duration=self.max_duration, warn=warn, progress=reading)
+        clip = read(
+            media, max_duration=self.max_duration, max_pixels=self.max_pixels,
+            warn=warn, progress=reading,
+        )  # fmt: skip
         data = Codec(self.device).encode(
             clip, self.bitrate, mode=self.mode, scene=self.scene, seed=self.seed,
             progress=progress, warn=warn,

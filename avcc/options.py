@@ -50,12 +50,10 @@ def longest(command: Any) -> Any:
     return limit(command)
 
 
-def largest(command: Any) -> Any:
-    """The option ``--max-pixels`` of ``decode``."""
-    told = "Of a picture with its surroundings; a larger one is drawn smaller."
-    limit = click.option("--max-pixels", type=click.IntRange(1), default=4096 * 2304,
-                         show_default=True, help=told)  # fmt: skip
-    return limit(command)
+def largest(default: int, told: str) -> Any:
+    """The option ``--max-pixels`` of ``encode`` or ``decode``."""
+    return click.option("--max-pixels", type=click.IntRange(1), default=default,
+                        show_default=True, help=told)  # fmt: skip
 
 
 def part(command: Any) -> Any:

@@ -68,7 +68,12 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
             return picture
 
     def read(
-        source: object, *, max_duration: float, warn: object, progress: Callable[[float], None]
+        source: object,
+        *,
+        max_duration: float,
+        max_pixels: int,
+        warn: object,
+        progress: Callable[[float], None],
     ) -> Clip:
         asked.append(("read", source))
         asked.append(("longest", max_duration))

@@ -75,6 +75,12 @@ def test_the_display_matrix_is_honoured(
     assert likeness(next(iter(clip.frames)), next(iter(reference.frames))) > 22
 
 
+def test_pictures_may_be_limited(plain: Path) -> None:
+    assert read(plain, max_pixels=320 * 240).count == 25
+    with pytest.raises(MediaError, match=r"320x240, and at most 76799 .* --max-pixels"):
+        read(plain, max_pixels=320 * 240 - 1)
+
+
 @pytest.mark.parametrize("aspect", [Fraction(4, 3), Fraction(1, 2)])
 def test_pixels_that_are_not_square(tmp_path: Path, plain: Path, aspect: Fraction) -> None:
     clip = read(make(tmp_path / "c.mp4", Recipe(seconds=0.2, aspect=aspect)))

@@ -23,6 +23,7 @@ from avcc.media.crop import covers, cut
 from avcc.media.face import find_crop
 from avcc.media.sound import read_sound
 from avcc.media.video import (
+    MAX_PIXELS,
     Geometry,
     decoded,
     geometry,
@@ -48,6 +49,7 @@ def read(
     source: str | Path | BinaryIO,
     *,
     max_duration: float = LONGEST,
+    max_pixels: int = MAX_PIXELS,
     warn: Warn | None = None,
     progress: Progress | None = None,
 ) -> Clip:
@@ -60,11 +62,12 @@ def read(
     picture. ``warn`` gets sentences about what was odd and went on; ``progress`` the share done.
 
     Raises ``MediaError`` with one sentence: no such file, not media, no video, nothing decodes,
-    too large, longer than ``max_duration`` seconds (memory grows with it), or no face.
+    more than ``max_pixels`` a picture or ``max_duration`` seconds (memory grows with both), or no
+    face.
     """
     tell: Warn = warn if warn is not None else lambda sentence: None
     path, name, keeper = _local(source)
-    survey = _Survey(path, name, max_duration, progress)
+    survey = _Survey(path, name, max_duration, max_pixels, progress)
     samples = survey.samples()
     first = next(samples, None)
     if first is None or survey.geometry is None:
@@ -77,7 +80,7 @@ def read(
     count = int(repeats.sum())
     length = min(round(duration * SAMPLE_RATE), count * SAMPLES_PER_FRAME)
     audio = read_sound(path, name, survey.times[0], max(1, length), tell)
-    frames = SourceFrames(path, name, survey.geometry, crop, repeats, keeper)
+    frames = SourceFrames(path, name, survey.geometry, crop, repeats, keeper, max_pixels)
     if progress is not None:
         progress(1.0)
     return Clip(frames, count, audio, crop, None if covers(crop) else frames.around)
@@ -94,10 +97,11 @@ class SourceFrames:
         crop: Crop,
         repeats: np.ndarray,
         keeper: object = None,
+        most: int = MAX_PIXELS,
     ) -> None:
         self.crop = crop
         self._path, self._name, self._geometry, self._repeats = path, name, shape, repeats
-        self._count = int(repeats.sum())
+        self._count, self._most = int(repeats.sum()), most
         self._keeper = keeper  # the temporary copy of a stream lives as long as this does
         self._stamp = _stamp(path)
 
@@ -139,7 +143,7 @@ class SourceFrames:
         with open_media(self._path, self._name) as container:
             if _stamp(self._path) != self._stamp:
                 raise MediaError(f"{self._name} has changed since it was opened")
-            stream = video_stream(container, self._name)
+            stream = video_stream(container, self._name, self._most)
             pictures = (frame for _, frame in decoded(container, stream, []))
             for frame, shown in zip(pictures, self._repeats, strict=False):
                 if shown:
@@ -149,8 +153,11 @@ class SourceFrames:
 class _Survey:
     """The first pass over a file's pictures: their times, and samples to look for faces in."""
 
-    def __init__(self, path: Path, name: str, longest: float, progress: Progress | None) -> None:
-        self._path, self._name, self._longest, self._progress = path, name, longest, progress
+    def __init__(
+        self, path: Path, name: str, longest: float, most: int, progress: Progress | None
+    ) -> None:
+        self._path, self._name, self._progress = path, name, progress
+        self._longest, self._most = longest, most
         self._trouble: list[str] = []
         self._promised = 0.0  # seconds of pictures that the header promises, 0 if it doesn't
         self.times: list[float] = []
@@ -160,14 +167,14 @@ class _Survey:
     def samples(self) -> Iterator[tuple[float, np.ndarray]]:
         """Decode it all; give (seconds, small picture) now and then, closer at the start."""
         with open_media(self._path, self._name) as container:
-            stream = video_stream(container, self._name)
+            stream = video_stream(container, self._name, self._most)
             self._promised = stated_seconds(container, stream)
             self._check(self._promised)
             due, seen = -np.inf, 0
             last = 0
             for time, frame in decoded(container, stream, self._trouble):
                 if self.geometry is None:
-                    self.geometry = geometry(frame, stream, self._name)
+                    self.geometry = geometry(frame, stream, self._name, self._most)
                 self.times.append(time)
                 self._check(time - self.times[0])  # two pictures can be years apart
                 # A frame without a time has a made-up duration too.

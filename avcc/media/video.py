@@ -20,7 +20,7 @@ from av.video.stream import VideoStream
 
 from avcc.errors import MediaError
 
-MAX_PIXELS = 8192 * 4320  # of a source picture: 8K passes, a larger one is refused
+MAX_PIXELS = 8192 * 4320  # of a source picture, unless more is asked for: 8K passes
 THREADS = 4  # of the decoder at most: each holds pictures, of 8K 0.1 GB
 NOMINAL = 25.0  # frames a second, where neither file nor codec knows
 
@@ -46,10 +46,10 @@ def open_media(path: Path, name: str) -> InputContainer:
         raise MediaError(f"{name} isn't a video, or it is cut off before its index") from None
 
 
-def video_stream(container: InputContainer, name: str) -> VideoStream:
+def video_stream(container: InputContainer, name: str, most: int = MAX_PIXELS) -> VideoStream:
     """The main video stream; a cover picture of a sound file is none.
 
-    Raises ``MediaError``: no such stream, no decoder for it, or pictures over ``MAX_PIXELS``.
+    Raises ``MediaError``: no such stream, no decoder for it, or more than ``most`` pixels.
     """
     best = container.streams.best("video")
     if not isinstance(best, VideoStream) or Disposition.attached_pic in best.disposition:
@@ -59,16 +59,17 @@ def video_stream(container: InputContainer, name: str) -> VideoStream:
         width, height = context.width, context.height
     except (av.error.FFmpegError, AttributeError, RuntimeError):
         raise MediaError(f"the video codec of {name} isn't supported") from None
-    _check_size(width, height, name)
+    _check_size(width, height, name, most)
     best.thread_type = "AUTO"
     context.thread_count = min(THREADS, os.cpu_count() or 1)
     return best
 
 
-def _check_size(width: int, height: int, name: str) -> None:
-    if width * height > MAX_PIXELS:
+def _check_size(width: int, height: int, name: str, most: int) -> None:
+    if width * height > most:
         raise MediaError(
-            f"the picture of {name} is too large: {width}x{height}, at most {MAX_PIXELS} pixels"
+            f"the picture of {name} is too large: {width}x{height}, and at most {most} pixels are"
+            " allowed here; --max-pixels (in Python: max_pixels) allows more"
         )
 
 
@@ -169,10 +170,10 @@ class Geometry:
         return np.ascontiguousarray(array)
 
 
-def geometry(frame: VideoFrame, stream: VideoStream, name: str) -> Geometry:
+def geometry(frame: VideoFrame, stream: VideoStream, name: str, most: int = MAX_PIXELS) -> Geometry:
     """Of a clip, from its first frame; later frames of another size are scaled to it."""
     width, height = frame.width, frame.height
-    _check_size(width, height, name)
+    _check_size(width, height, name, most)
     aspect = float(stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio or 1)
     if not 0.1 < aspect < 10:
         aspect = 1.0
@@ -181,7 +182,7 @@ def geometry(frame: VideoFrame, stream: VideoStream, name: str) -> Geometry:
         width = round(width * aspect)
     elif aspect < 1:
         height = round(height / aspect)
-    _check_size(width, height, name)
+    _check_size(width, height, name, most)
     # PyAV's stubs call this a mapping of strings; it iterates over the side data themselves.
     sides: list[Any] = list(frame.side_data)
     side = next((s for s in sides if s.type == Type.DISPLAYMATRIX), None)
