@@ -18,7 +18,7 @@ MEL_STREAM, MOTION_STREAM = 0, 1
 # Share of the noise that sampling starts from (docs/training.md has what was tried): less of it
 # gives smoother, safer samples, none the network's mean.
 MEL_NOISE, MOTION_NOISE = 0.3, 0.0
-HEEDED = 1.0  # share of what is sampled of a voice that was sent; the rest is its estimate
+HEEDED = 0.5  # share of what is sampled of a voice that was sent; the rest is its estimate
 
 
 def plan(count: int) -> list[tuple[int, int]]:
