@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import cast
 
@@ -134,9 +135,19 @@ def test_known_field_gives_its_solution(steps: int, count: int) -> None:
     mel, motion = sample(net, lambda a, b: _condition(a, b, 1.0), count, 5, steps, told.append)
     assert mel.shape == (count, MEL) and motion.shape == (count, MOTION)
     assert mel.dtype == motion.dtype == np.float32
-    np.testing.assert_allclose(mel, 1 + 0.5 * 3, atol=1e-4)  # the estimate, and its error in units
+    # the estimate, and the share that is heeded of its error, in units
+    np.testing.assert_allclose(mel, 1 + sampler.HEEDED * 0.5 * 3, atol=1e-4)
     np.testing.assert_allclose(motion, -1 - 0.25 * 2, atol=1e-4)
     assert told == sorted(told) and told[-1] == 1
+
+
+def test_where_no_voice_was_sent_all_is_taken() -> None:
+    c = _condition(0, 30, 1.0)
+    off = c.mel_off.clone()
+    off[:, 10:] = MEL_UNSENT
+    mel, _ = window_sample(_towards(3.0, -2.0), replace(c, mel_off=off), 5, 0, 4)
+    np.testing.assert_allclose(mel[:10], 1 + sampler.HEEDED * 0.5 * 3, atol=1e-4)
+    np.testing.assert_allclose(mel[10:], 1 + 3, atol=1e-4)
 
 
 def _waves(x: Tensor, y: Tensor, *_: object) -> tuple[Tensor, Tensor]:
@@ -148,7 +159,7 @@ def test_seed_decides() -> None:
     net = cast(AVDiff, _waves)
     first, again, other = (sample(net, _condition, 30, seed, 3) for seed in (1, 1, 2))
     assert all((a == b).all() for a, b in zip(first, again, strict=True))
-    assert abs(first[0] - other[0]).mean() > 0.05 * sampler.MEL_NOISE > 0
+    assert abs(first[0] - other[0]).mean() > 0.05 * sampler.HEEDED * sampler.MEL_NOISE > 0
 
 
 def test_windows_see_the_same_noise() -> None:
