@@ -16,7 +16,7 @@ from avcc.layers import halve
 from avcc.quantise.scalar import SHAPE_STEPS, STEPS, rounded, steady
 from avcc.stages import MOTION, SILENT, UNSENT
 from avcc.training.acoustic import Speech, depths, voice_levels, voice_values
-from avcc.training.contours import contours, cut_of
+from avcc.training.contours import SENT, audible, contours, cut_of
 from avcc.training.export import grown
 from avcc.training.loop import Options, Stage
 from avcc.training.talks import Talk, sung, talks
@@ -24,7 +24,6 @@ from avcc.training.tokens import heard
 
 FRAMES = 100
 STRIDES = (1, 2, 3, 5, 12)
-PITCHED = 0.75  # share of the voices that are sent whose pitch is
 
 
 class AVDiffStage(Stage):
@@ -49,8 +48,8 @@ class AVDiffStage(Stage):
         clips = talks(options.cache, work, "train", options.tier, options.device)
         self.talks = sung(options, "train", clips)
         self.spoken = heard(options, "train")
-        knows = (work / "vocoder.safetensors").exists()
-        self.pitches = contours(options, "train", self.spoken.waves) if knows else None
+        waves = self.spoken.waves
+        self.pitches = contours(options, "train", waves) if audible(work) else None
         weights = np.array([len(t) for t in self.talks], np.float64) ** 0.5
         self.chance = weights / weights.sum()
         held = sung(options, "val", talks(options.cache, work, "val", "PW", options.device))
@@ -142,7 +141,7 @@ class AVDiffStage(Stage):
                 if sent:
                     tokens[i, :count] = x["tokens"]
                     a_off[i, :count] = mel_off(int(depth[i]), True)
-                    if x["pitch"] is not None and (layers is not None or rng.random() < PITCHED):
+                    if x["pitch"] is not None and (layers is not None or rng.random() < SENT):
                         pitch[i, : len(x["pitch"])] = x["pitch"]
                     if rng.random() < 0.7:
                         tokens[i, hole], a_off[i, hole] = UNSENT, MEL_UNSENT

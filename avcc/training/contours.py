@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,6 +21,12 @@ from avcc.training.loop import Options
 from avcc.training.voiced import kept
 
 BLOCK = 1500  # frames that are listened to at a time
+SENT = 0.75  # share of training voices whose pitch is sent
+
+
+def audible(work: Path) -> bool:
+    """Whether a work folder has the network that finds pitches."""
+    return (work / "vocoder.safetensors").exists()
 
 
 @torch.no_grad()

@@ -14,12 +14,11 @@ from avcc.diffusion.estimate import COMBS, Estimator
 from avcc.render.source import pulses
 from avcc.stages import PITCHES, SILENT, UNSENT
 from avcc.training.acoustic import FRAMES, Speech, depths
-from avcc.training.contours import contours, cut_of
+from avcc.training.contours import SENT, contours, cut_of
 from avcc.training.export import grown
 from avcc.training.loop import Options, Stage
 from avcc.training.tokens import Spoken, heard
 
-KNOWN = 0.75  # share of the cuts whose pitch is sent
 AROUND = 13  # bands whose mean is taken out of a comb
 STEADY = 20  # mel frames of pulses that a comb is the mean of
 
@@ -66,7 +65,7 @@ class EstimatorStage(Stage):
         places = self.spoken.places(rng, self.batch, FRAMES)
         wave, token = self.spoken.cuts(places, FRAMES)
         pitch = cut_of(self.train, places, FRAMES)
-        pitch[torch.from_numpy(rng.random(self.batch) >= KNOWN)] = torch.nan
+        pitch[torch.from_numpy(rng.random(self.batch) >= SENT)] = torch.nan
         unsent = torch.from_numpy(rng.random(self.batch) < 0.1)[:, None] & (token != SILENT)
         layers = torch.from_numpy(depths(rng, self.batch))
         return wave, token.masked_fill(unsent, UNSENT), pitch, layers

@@ -11,7 +11,7 @@ import torch
 from avcc.analysis.mel import LEVEL, LogMel, active_level
 from avcc.quantise.codebook import nearest
 from avcc.stages import SILENT
-from avcc.training.contours import contours
+from avcc.training.contours import audible, contours
 from avcc.training.data import part
 from avcc.training.loop import Options
 from avcc.training.semantic import features_of, load_mae
@@ -64,7 +64,7 @@ def talks(cache: Path, work: Path, split: str, tier: str, device: str = "cpu") -
 
 def sung(options: Options, split: str, clips: list[Talk]) -> list[Talk]:
     """The same with their pitch, where ``work`` has the network that finds it."""
-    if not (options.work / "vocoder.safetensors").exists():
+    if not audible(options.work):
         return clips
     heard_in = [k for k, talk in enumerate(clips) if talk.wave is not None]
     waves = [clips[k].wave for k in heard_in]
