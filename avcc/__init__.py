@@ -44,6 +44,7 @@ def encode(
     fps: float = 25,
     mode: str = "auto",
     scene: bool = False,
+    fec: bool = False,
     seed: int = 0,
     max_duration: float = 7200,
     max_pixels: int = 8192 * 4320,
@@ -57,8 +58,10 @@ def encode(
     ``av`` motion and voice, ``audio-driven`` the voice alone, from which the decoder guesses how
     the face moves, ``video-driven`` motion alone, ``auto`` whatever is best at the rate.
     ``scene``: a still of what surrounds the face is sent too, and the decoder gives the whole
-    picture. ``seed``: 0 to 65535, of the noise. ``max_duration``: seconds; a longer file or stream
-    is refused, because memory grows with it, and so is one with pictures above ``max_pixels``.
+    picture. ``fec``: a coarse copy of each segment is sent behind the next one, and used where the
+    segment is lost. ``seed``: 0 to 65535, of the noise. ``max_duration``: seconds; a longer file or
+    stream is refused, because memory grows with it, and so is one with pictures above
+    ``max_pixels``.
 
     Raises ``MediaError`` (no face, can't be read, no voice that could drive a picture),
     ``RateError`` (out of reach for this clip), ``ModelError`` (weights).
@@ -72,7 +75,7 @@ def encode(
         clip = read(source, max_duration=max_duration, max_pixels=max_pixels)  # type: ignore[arg-type]
     else:
         clip = from_arrays(source, audio, sample_rate, fps)
-    return _codec(device).encode(clip, bitrate, mode=mode, scene=scene, seed=seed)
+    return _codec(device).encode(clip, bitrate, mode=mode, scene=scene, fec=fec, seed=seed)
 
 
 def decode(

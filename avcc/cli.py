@@ -18,7 +18,7 @@ import click
 
 from avcc.errors import AvccError, ModelError
 from avcc.files import Decoding, Encoding, Work
-from avcc.options import largest, longest, many, outputs, part, raw
+from avcc.options import extras, largest, longest, many, outputs, part, raw
 from avcc.stages import MODES
 from avcc.terminal import (
     DEFECT,
@@ -137,20 +137,19 @@ def _common(command: Callable[..., int]) -> Callable[..., int]:
               help="Ceiling for the whole file: 2kbps, 2k, 2000, 800bps, 0.002M.")  # fmt: skip
 @click.option("--mode", type=click.Choice(MODES), default=MODES[0], show_default=True,
               help="What to send: motion and voice, the voice alone, motion alone.")  # fmt: skip
-@click.option("--scene", is_flag=True,
-              help="Send a still of the surroundings, for an eighth of the bytes.")  # fmt: skip
+@extras
 @click.option("--seed", type=click.IntRange(0, 65535), default=0, help="Of the decoder's noise.")
 @longest
 @largest(8192 * 4320, "Refuse larger pictures: memory grows with them.")
 @_common
 def encode(voice: Voice, sources: tuple[str, ...], bitrate: float, mode: str, scene: bool,
-           seed: int, max_duration: float, max_pixels: int, device: str, force: bool,
+           fec: bool, seed: int, max_duration: float, max_pixels: int, device: str, force: bool,
            output: str | None, **options: Any) -> int:  # fmt: skip
     """CLIP (a video of a person talking; - is standard input) becomes a small .avc file.
 
     Without -o, talk.mp4 becomes talk.avc beside it. Many clips: see --out-dir and --jobs.
     """
-    work = Encoding(bitrate, mode, scene, seed, max_duration, max_pixels, device, force)
+    work = Encoding(bitrate, mode, scene, fec, seed, max_duration, max_pixels, device, force)
     if _are_many(sources, **options):
         return _batch(voice, work, sources, output is not None, **options)
     check_source(sources[0])

@@ -73,6 +73,7 @@ class Codec:
         *,
         mode: str = "auto",
         scene: bool = False,
+        fec: bool = False,
         seed: int = 0,
         progress: Progress | None = None,
         warn: Warn | None = None,
@@ -80,8 +81,9 @@ class Codec:
         """A clip -> the bytes of an ``.avc`` file of at most ``bitrate`` bits a second in all.
 
         ``mode``: one of ``stages.MODES``. ``scene``: send a still of what surrounds the crop, for
-        about an eighth of the bytes. Raises ``MediaError`` where no face can be followed or
-        the mode needs a sound, ``RateError`` where the rate can't be reached.
+        about an eighth of the bytes. ``fec``: send a coarse copy of each segment behind the next
+        one, which is used where the segment is lost. Raises ``MediaError`` where no face can be
+        followed or the mode needs a sound, ``RateError`` where the rate can't be reached.
         """
         check_mode(mode, clip.audio is not None)
         budget = int(bitrate * clip.count / FRAME_RATE / 8)
@@ -91,7 +93,7 @@ class Codec:
             still = _surroundings(clip, features.keys[0].frame, budget)
             if still is None and warn:
                 warn("the crop is all that there is of the picture: no surroundings are sent")
-        stream = self._fitted(clip, features, away, budget, mode, seed, progress, still)
+        stream = self._fitted(clip, features, away, budget, mode, seed, progress, still, fec)
         if warn and mode == "auto" and not stream.head.point.motion_stride:
             warn("the rate leaves no room for motion: key frame and voice alone are sent")
         data = written(stream)
@@ -120,6 +122,7 @@ class Codec:
         seed: int,
         progress: Progress | None,
         still: tuple[int, bytes] | None,
+        fec: bool,
     ) -> Stream:
         """The best stream of at most ``budget`` bytes."""
         quantiser, book = self._encoder.quantiser, self._encoder.book
@@ -130,12 +133,18 @@ class Codec:
         head = Head(book.id, FRAME_RATE, clip.count, samples, clip.crop, seed, point)
         smallest = len(identity.smallest_picture(features.keys[0].picture)) + VARINT_GROWS
         extra = len(pack_scene(*still)) if still else 0
+        if fec:
+            with_copies, without = (
+                len(written(self._stream(features, tokens, head, Plan(point, 1), also)))
+                for also in (True, False)
+            )
+            extra += with_copies - without
         plans = ranked(self._costs(features, tokens, head, away), budget - smallest - extra, mode)
         spent = 0
         for number, plan in enumerate(plans):
             if progress:
                 progress("fitting", number / len(plans))
-            stream = replace(self._stream(features, tokens, head, plan), scene=still)
+            stream = replace(self._stream(features, tokens, head, plan, fec), scene=still)
             spent = len(written(stream)) - plan.keys * len(_PLACEHOLDER)
             sent = sorted(features.keys[: plan.keys], key=lambda key: key.frame)
             room = budget - spent - plan.keys * VARINT_GROWS
@@ -175,8 +184,10 @@ class Codec:
         fixed = one + -(-head.frames // SEGMENT_FRAMES)
         return Costs(motion, voice, fixed, two - one, away, pitched - one)
 
-    def _stream(self, features: Features, tokens: Tokens, head: Head, plan: Plan) -> Stream:
-        """Coded as planned, with a placeholder for each of the pictures."""
+    def _stream(
+        self, features: Features, tokens: Tokens, head: Head, plan: Plan, fec: bool = False
+    ) -> Stream:
+        """Coded as planned, with a placeholder for each of the pictures. ``fec``: with copies."""
         quantiser, bank, shape = self._encoder.quantiser, self._encoder.bank, self._encoder.shape
         head = replace(head, point=plan.point)
         sent = sorted(features.keys[: plan.keys], key=lambda key: key.frame)
@@ -192,7 +203,9 @@ class Codec:
         segments = quantiser.segments(features, tokens, head.point)
         cuts = features.cuts if len(sent) > 1 else ()  # one key frame is for all shots
         pitch = tokens.pitch if plan.pitch else ()
-        symbols = Symbols(head, tuple(identities), tuple(segments), cuts, pitch)
+        copies = tuple(quantiser.copies(features, tokens, head.point)) if fec else ()
+        parts = tuple(identities), tuple(segments), cuts, pitch
+        symbols = Symbols(head, *parts, copies=copies)
         return coder.encode(symbols, self._encoder.book)
 
     def decode(

@@ -17,8 +17,7 @@ from avcc.diffusion.driver import Driver
 from avcc.diffusion.estimate import fitting
 from avcc.diffusion.sample import sample
 from avcc.layers import loaded
-from avcc.quantise.scalar import STEPS
-from avcc.quantise.symbols import Quantiser, shape_vector
+from avcc.quantise.symbols import Quantiser, fineness, shape_vector
 from avcc.render.draw import Rendering
 from avcc.render.face import Renderer
 from avcc.render.scene import Composed, Scene
@@ -68,13 +67,13 @@ class Decoder:
         windows: Sequence[Part] | None = None,
     ) -> Latents:
         """AVDiff's motion and mel, of some of its windows or all."""
-        point = symbols.head.point
+        step, layers = fineness(symbols)
         condition = Conditions(
             self.estimator,
             features,
             self.book.arrays["motion.scale"].astype(np.float32),
-            step=float(STEPS[point.motion_step]),
-            layers=point.acoustic_layers,
+            step=step,
+            layers=layers,
             shape=shape_vector(symbols.identities[0])[3:],
             sound=symbols.head.samples > 0,
             device=self.device,

@@ -47,6 +47,7 @@ class Encoding:
     bitrate: float
     mode: str
     scene: bool
+    fec: bool
     seed: int
     max_duration: float
     max_pixels: int
@@ -71,8 +72,8 @@ class Encoding:
             warn=warn, progress=reading,
         )  # fmt: skip
         data = Codec(self.device).encode(
-            clip, self.bitrate, mode=self.mode, scene=self.scene, seed=self.seed,
-            progress=progress, warn=warn,
+            clip, self.bitrate, mode=self.mode, scene=self.scene, fec=self.fec,
+            seed=self.seed, progress=progress, warn=warn,
         )  # fmt: skip
         for name, _ in targets:
             if name == "-":

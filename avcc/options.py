@@ -56,6 +56,18 @@ def largest(default: int, told: str) -> Any:
                         show_default=True, help=told)  # fmt: skip
 
 
+def extras(command: Any) -> Any:
+    """The options ``--scene`` and ``--fec`` of ``encode``."""
+    for option in (
+        click.option("--fec", is_flag=True,
+                     help="Send a coarse copy of each segment, for where it is lost."),
+        click.option("--scene", is_flag=True,
+                     help="Send a still of the surroundings, for an eighth of the bytes."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
 def part(command: Any) -> Any:
     """The options ``--start`` and ``--duration`` of ``decode``."""
     for option in (

@@ -44,11 +44,12 @@ class Span:
         return max(0, min(total, self.last * SAMPLES_PER_FRAME) - self.first * SAMPLES_PER_FRAME)
 
     def of(self, stream: Stream) -> Stream:
-        """The stream without the segments, and parts of the pitch, that aren't needed."""
-        parts = {n * SEGMENT_FRAMES // PITCH_FRAMES for n in self.segments}
+        """The stream without the segments, copies, and parts of the pitch that aren't needed."""
+        spoken = {n * SEGMENT_FRAMES // PITCH_FRAMES for n in self.segments}
         kept = (p if n in self.segments else None for n, p in enumerate(stream.segments))
-        pitch = (p if n in parts else None for n, p in enumerate(stream.pitch))
-        return replace(stream, segments=tuple(kept), pitch=tuple(pitch))
+        pitch = (p if n in spoken else None for n, p in enumerate(stream.pitch))
+        copies = (c if n in self.segments else None for n, c in enumerate(stream.copies))
+        return replace(stream, segments=tuple(kept), pitch=tuple(pitch), copies=tuple(copies))
 
 
 def span(stream: Stream, start: float = 0.0, duration: float | None = None) -> Span:

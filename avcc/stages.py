@@ -115,6 +115,15 @@ class Segment:
 
 
 @dataclass(frozen=True)
+class Copy:
+    """A segment at an operating point of its own (in-band error correction, as speech codecs have:
+    RFC 6716, 2.1.7)."""
+
+    point: OperatingPoint
+    segment: Segment
+
+
+@dataclass(frozen=True)
 class Head:
     """The fixed binary head of a file (docs/format.md)."""
 
@@ -132,7 +141,8 @@ class Symbols:
     """Everything that is sent, as integers. ``None`` in ``segments``: lost, to be concealed.
     ``cuts``: frames at which another shot begins, rising. ``pitch``: int64 of every frame, in
     sixteenths of an octave from 120 Hz, in parts of ``PITCH_FRAMES``; empty where none is sent.
-    ``scene``: the surroundings, as side and AV1 picture."""
+    ``scene``: the surroundings, as side and AV1 picture. ``copies``: coarse copies of the segments,
+    which count where the segments are lost; empty where none are sent."""
 
     head: Head
     identities: tuple[Identity, ...]
@@ -140,6 +150,14 @@ class Symbols:
     cuts: tuple[int, ...] = ()
     pitch: tuple[np.ndarray | None, ...] = ()
     scene: tuple[int, bytes] | None = None
+    copies: tuple[Copy | None, ...] = ()
+
+    def received(self, number: int) -> Copy | None:
+        """What there is of a segment: itself, or its copy, or nothing."""
+        whole = self.segments[number]
+        if whole is not None:
+            return Copy(self.head.point, whole)
+        return self.copies[number] if self.copies else None
 
 
 @dataclass(frozen=True)
@@ -149,7 +167,8 @@ class Stream:
     ``identities``: (frame, side, code of shape and voice, picture). ``segments``: payload, or
     ``None`` where the bytes were damaged. ``damage``: sentences for a person, empty if all is well.
     ``cuts``: frames at which another shot begins. ``pitch``: payloads of its parts, as segments.
-    ``scene``: the surroundings, as side and AV1 picture.
+    ``scene``: the surroundings, as side and AV1 picture. ``copies``: (operating point, payload) of
+    coarse copies of the segments; empty where there are none.
     """
 
     head: Head
@@ -159,6 +178,7 @@ class Stream:
     cuts: tuple[int, ...] = ()
     pitch: tuple[bytes | None, ...] = ()
     scene: tuple[int, bytes] | None = None
+    copies: tuple[tuple[OperatingPoint, bytes] | None, ...] = ()
 
 
 @dataclass(frozen=True)

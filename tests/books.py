@@ -10,6 +10,7 @@ from avcc.entropy.tables import Codebook, frequencies, table_shapes
 from avcc.stages import (
     PITCH_FRAMES,
     SEGMENT_FRAMES,
+    Copy,
     Crop,
     Head,
     Identity,
@@ -59,13 +60,14 @@ def symbols(
     crop: Crop | None = None,
     picture: int = 900,
     pitch: float = 0.0,
+    coarse: OperatingPoint | None = None,
 ) -> Symbols:
     """A clip of random symbols for ``book()``; ``spread``: of the motion, in quantiser steps;
-    ``pitch``: how much it moves, nothing is sent where it doesn't."""
+    ``pitch``: how much it moves, nothing is sent where it doesn't; ``coarse``: of copies."""
     point = point or OperatingPoint(2, 1, 1, True)
     rng = np.random.default_rng(seed)
-    segments = []
-    for start in range(0, frames, SEGMENT_FRAMES):
+
+    def segment(start: int, point: OperatingPoint) -> Segment:
         n = min(SEGMENT_FRAMES, frames - start)
         rows = -(-n // point.motion_stride) if point.motion_stride else 0
         motion = np.rint(rng.normal(0, spread, (rows, DIRECTIONS))).astype(np.int64).cumsum(0)
@@ -75,7 +77,10 @@ def symbols(
             tokens = np.zeros(0, np.int64)
         acoustic = rng.integers(0, 256, (len(tokens), point.acoustic_layers))
         acoustic[tokens == TOKENS - 1] = 0
-        segments.append(Segment(n, motion, tokens, acoustic))
+        return Segment(n, motion, tokens, acoustic)
+
+    starts = range(0, frames, SEGMENT_FRAMES)
+    segments = tuple(segment(start, point) for start in starts)
     voice = rng.integers(0, LEVELS, VOICE if sound else 0)
     one = Identity(rng.bytes(picture), 256, rng.integers(-40, 41, SHAPE), voice)
     head = Head(
@@ -90,7 +95,8 @@ def symbols(
     moves = rng.normal(0, pitch, frames) if pitch else np.zeros(0)
     codes = np.rint(moves).astype(np.int64).cumsum()
     parts = tuple(codes[a : a + PITCH_FRAMES] for a in range(0, len(codes), PITCH_FRAMES))
-    return Symbols(head, (one,), tuple(segments), pitch=parts)
+    copies = tuple(Copy(coarse, segment(start, coarse)) for start in starts if coarse)
+    return Symbols(head, (one,), segments, pitch=parts, copies=copies)
 
 
 def same(a: Symbols, b: Symbols) -> bool:
@@ -101,7 +107,7 @@ def same(a: Symbols, b: Symbols) -> bool:
             return x.shape == y.shape and x.dtype == y.dtype and bool((x == y).all())
         if isinstance(x, tuple) and isinstance(y, tuple):
             return len(x) == len(y) and all(map(equal, x, y))
-        if isinstance(x, Symbols | Identity | Segment):
+        if isinstance(x, Symbols | Identity | Segment | Copy):
             return type(x) is type(y) and equal(tuple(vars(x).values()), tuple(vars(y).values()))
         return bool(x == y)
 

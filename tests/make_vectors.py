@@ -41,6 +41,7 @@ def clips() -> dict[str, tuple[Clip, float]]:
         "video-driven": (clip, 2000),
         "pitch": (clip, 3000),
         "scene": (scenic(), 6000),
+        "copies": (long, 3000),
     }
 
 
@@ -51,7 +52,9 @@ def main() -> None:
         path = FOLDER / f"{weights.default().hex()}-{name}.avc"
         if not path.exists():
             mode, seed = name if name in MODES else "auto", 77 if name == "seeded" else 0
-            path.write_bytes(avcc.encode(clip, rate, mode=mode, seed=seed, scene=name == "scene"))
+            scene, fec = name == "scene", name == "copies"
+            data = avcc.encode(clip, rate, mode=mode, seed=seed, scene=scene, fec=fec)
+            path.write_bytes(data)
             print(f"{path.name}: {path.stat().st_size} bytes")
 
 

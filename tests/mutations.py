@@ -24,7 +24,7 @@ from avcc.stages import Symbols
 
 Files = tuple[bytes, ...]
 Mutation = Callable[[np.random.Generator, bytes, Files], bytes]
-TYPES = b"HIScpstqQZ\x00\xff1"
+TYPES = b"HIScprstqQZ\x00\xff1"
 NUMBERS = (0, 1, 2, 99, 126, 127, 128, 255, 2047, 65_535, 65_536, 1 << 20, 1 << 28, 1 << 34)
 
 
@@ -202,8 +202,14 @@ def spoil_symbols(rng: np.random.Generator, data: bytes, files: Files) -> bytes:
         p if p is None or rng.random() < 0.5 else rng.integers(-reach, reach + 1, len(p))
         for p in symbols.pitch
     ]
+    copies = list(symbols.copies)
+    for n, copy in enumerate(copies):
+        if copy is not None and rng.random() < 0.5:
+            moved = rng.integers(-reach, reach + 1, copy.segment.motion.shape)
+            copies[n] = replace(copy, segment=replace(copy.segment, motion=moved))
+            segments[n] = None if rng.random() < 0.5 else segments[n]
     parts = tuple(identities), tuple(segments), symbols.cuts, tuple(pitch), symbols.scene
-    spoiled = Symbols(symbols.head, *parts)
+    spoiled = Symbols(symbols.head, *parts, tuple(copies))
     return write(coder.encode(spoiled, book))
 
 

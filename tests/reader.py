@@ -12,6 +12,8 @@ codebook (``safetensors.numpy.load_file``), raises ``Wrong`` for a file to refus
                 semantic (a token a frame), acoustic (a list a frame, empty if it is silent)
     pitch       a list of lists, None where a part is missing or says nothing; empty if all are
     scene       [side, picture (bytes)], None where there is none
+    copies      a list of dicts as in segments, and stride, layers, step; None where a segment has
+                none that says anything; empty if all are
     reports     a list of sentences on what was left out
 """
 
@@ -43,15 +45,15 @@ def need(condition: bool, what: str) -> None:
 
 
 def fingerprint(clip: dict[str, Any]) -> str:
-    """SHA-256, in hexadecimal, of all that ``read`` gave but cuts, reports, and pitch and scene if
-    there is none.
+    """SHA-256, in hexadecimal, of all that ``read`` gave but cuts, reports, and pitch, scene and
+    copies if there are none.
 
     Hashed is a JSON text in ASCII: an object of head, identities and segments as they are, with
     pictures in lower-case hexadecimal, the keys of all objects sorted, and no white space. All
     numbers in it are integers, so the text is the same whoever writes it.
     """
     told = {key: clip[key] for key in ("head", "identities", "segments")}
-    told |= {key: clip[key] for key in ("pitch", "scene") if clip.get(key)}
+    told |= {key: clip[key] for key in ("pitch", "scene", "copies") if clip.get(key)}
     text = json.dumps(told, sort_keys=True, separators=(",", ":"), default=bytes.hex)
     return sha256(text.encode("ascii")).hexdigest()
 
@@ -109,7 +111,7 @@ def chunks(data: bytes) -> Iterator[Chunk | None]:
         chunk = chunk_at(data, at)
         yield chunk
         at = chunk[3] if chunk else at + 1
-        while not chunk and at < len(data) and not (data[at] in b"ISps" and chunk_at(data, at)):
+        while not chunk and at < len(data) and not (data[at] in b"ISprs" and chunk_at(data, at)):
             at += 1
 
 
@@ -206,6 +208,26 @@ def read_segment(code: bytes, frames: int, head: Any, arrays: Any) -> dict[str, 
     semantic, acoustic = read_audio(coder, frames, head["layers"]) if head["semantic"] else ([], [])
     coder.close()
     return {"motion": motion, "semantic": semantic, "acoustic": acoustic}
+
+
+def read_copy(flags: int, payload: bytes, head: Any, arrays: Any) -> tuple[int, Any]:
+    """The number of a segment, -1 where the chunk is malformed, and its copy, None if senseless."""
+    fields = Fields(payload)
+    try:
+        need(flags < 128, "unknown flags of a copy")
+        number = fields.varint(127, 1 << 35) if flags == 127 else flags
+        need(100 * number < head["frames"], "there is no such segment")
+        stride, layers = divmod(fields.varint(0, 17 * 50 + 16), 17)
+        point = {"stride": stride, "layers": layers, "step": fields.varint(0, 255)}
+    except Wrong:
+        return -1, None
+    try:
+        need(point["step"] < len(arrays["context.motion_first"]) or not stride, "no such step")
+        need(layers <= len(arrays["context.acoustic_class"]), "no such layer")
+        frames = min(100, head["frames"] - 100 * number)
+        return number, point | read_segment(fields.rest(), frames, head | point, arrays)
+    except Wrong:
+        return number, None
 
 
 def read_motion(coder: Decoder, frames: int, head: Any) -> list[list[int]]:
@@ -323,6 +345,7 @@ def read(data: bytes, arrays: Any) -> dict[str, Any]:
     cuts: list[int] | None = None
     pitch: dict[int, Any] = {}
     scenes: list[Any] = []
+    copies: dict[int, Any] = {}
     last, seen = -1, set()
     for chunk in stream:
         kind, flags, payload, _ = chunk or nothing
@@ -349,6 +372,9 @@ def read(data: bytes, arrays: Any) -> dict[str, Any]:
             elif kind == "p":
                 part, found = read_pitch(flags, payload, frames, arrays)
                 pitch.setdefault(part, found)
+            elif kind == "r":
+                of, copy = read_copy(flags, payload, head, arrays)
+                copies.setdefault(of, copy)
             elif kind == "s":
                 scenes.append(read_scene(flags, payload, head))
         except Wrong as error:
@@ -363,4 +389,6 @@ def read(data: bytes, arrays: Any) -> dict[str, Any]:
     }
     parts = [pitch.get(n) for n in range(-(-frames // 1000))]
     told["scene"] = next(iter(scenes), None)
+    kept = [copies.get(n) for n in range(len(segments))]
+    told["copies"] = kept if any(kept) else []
     return told | {"pitch": parts if any(parts) else [], "reports": reports}

@@ -20,13 +20,13 @@ import reader
 from safetensors.numpy import load_file
 
 from avcc import weights
-from avcc.container.layout import CUTS, PITCH, SEGMENT, pack_chunk, varint
+from avcc.container.layout import COPY, CUTS, PITCH, SEGMENT, pack_chunk, varint
 from avcc.container.read import read
 from avcc.container.write import pack_identity, write
 from avcc.entropy.coder import Encoder, decode, encode
 from avcc.entropy.tables import Codebook
 from avcc.errors import FormatError
-from avcc.stages import Crop, OperatingPoint, Stream
+from avcc.stages import Copy, Crop, OperatingPoint, Segment, Stream
 
 BOOK = books.book()
 VECTORS = Path(__file__).parent / "vectors"
@@ -47,18 +47,28 @@ def by_avcc(data: bytes, book: Codebook) -> dict[str, Any]:
     identities = [
         vars(i) | {"shape": i.shape.tolist(), "voice": i.voice.tolist()} for i in clip.identities
     ]
-    segments: list[dict[str, Any] | None] = []
-    for seg in clip.segments:
-        segments.append(None)
-        if seg is not None:
-            tokens, rows = seg.semantic.tolist(), seg.acoustic.tolist()
-            rows = [row if t != silence else [] for t, row in zip(tokens, rows, strict=True)]
-            segments[-1] = {"motion": seg.motion.tolist(), "semantic": tokens, "acoustic": rows}
+    segments = [seg and told_of(seg, silence) for seg in clip.segments]
     named = dict(zip(FIELDS.split(), head, strict=True))
     told: dict[str, Any] = {"head": named, "identities": identities, "segments": segments}
     pitch = [None if part is None else part.tolist() for part in clip.pitch]
     told |= {"scene": clip.scene and list(clip.scene)}
+    copies = [copy and copied(copy, silence) for copy in clip.copies]
+    told |= {"copies": copies if any(copies) else []}
     return told | {"cuts": list(clip.cuts), "pitch": pitch if any(pitch) else []}
+
+
+def told_of(seg: Segment, silence: int) -> dict[str, Any]:
+    """A segment in the form of tests/reader.py."""
+    tokens, rows = seg.semantic.tolist(), seg.acoustic.tolist()
+    rows = [row if t != silence else [] for t, row in zip(tokens, rows, strict=True)]
+    return {"motion": seg.motion.tolist(), "semantic": tokens, "acoustic": rows}
+
+
+def copied(copy: Copy, silence: int) -> dict[str, Any]:
+    """A copy in that form."""
+    p = copy.point
+    told = {"stride": p.motion_stride, "layers": p.acoustic_layers, "step": p.motion_step}
+    return told | told_of(copy.segment, silence)
 
 
 def agree(data: bytes, book: Codebook = BOOK) -> dict[str, Any]:
@@ -78,7 +88,8 @@ def clip_of(seed: int) -> Stream:
     crop = Crop(-800 * seed, 65_535 - seed, 1 + seed, 720, 65_535) if seed % 3 else None
     frames, spread = 1 + int(rng.integers(330)), (0.0, 0.5, 4.0, 40.0, 20_000.0)[seed % 7 % 5]
     tune = (0.0, 0.3, 3.0, 300.0)[seed // 2 % 4]
-    clip = books.symbols(seed, frames, point, seed % 4 < 3, spread, crop, 1 + seed, tune)
+    coarse = OperatingPoint(seed % 7, seed % 2, seed % 2, point.semantic) if seed % 3 else None
+    clip = books.symbols(seed, frames, point, seed % 4 < 3, spread, crop, 1 + seed, tune, coarse)
     head = replace(clip.head, rate=Fraction(1 + seed, 1 + seed % 9) if seed % 2 else Fraction(25))
     first = replace(clip.identities[0], frame=int(rng.integers(frames)) if seed % 6 > 3 else 0)
     wild = np.rint(rng.normal(0, 10.0 ** (seed % 6), books.SHAPE)).astype(np.int64)
@@ -166,7 +177,9 @@ def test_damaged_files_agree() -> None:
 def test_chunks_in_any_order_agree() -> None:
     """Files of chunks drawn at random: doubles, strangers, senseless ones, wrong numbers."""
     point = OperatingPoint(25, 0, 0, True)
-    stream = encode(books.symbols(6, 305, point, picture=12, pitch=0.2), BOOK)
+    coarse = OperatingPoint(50, 1, 0, True)
+    clip = books.symbols(6, 305, point, picture=12, pitch=0.2, coarse=coarse)
+    stream = encode(clip, BOOK)
     head, first, *parts = chunks_of(write(stream, "hi"))
     codes = [stream.identities[0][2] + more for more in (b"", b"\1")]  # the second is senseless
     later = [pack_identity(n, 64, codes[n == 160], b"p", 305) for n in (40, 150, 304, 150, 160)]
@@ -177,8 +190,12 @@ def test_chunks_in_any_order_agree() -> None:
     fronts = [[head, first], [head], [head, parts[-1], first], [first], [head, first]]
     longer, strange = (head[1], head[3:-4] + b"\0"), (head[1] | 32, head[3:-4])
     fronts += [[pack_chunk(72, *longer), first], [pack_chunk(72, *strange), first]]
-    rng, refused, shots, pitched = np.random.default_rng(5), 0, 0, 0
+    rng, refused, shots, pitched, doubled = np.random.default_rng(5), 0, 0, 0, 0
     pool += [pack_chunk(PITCH, n, parts[0][4:-4]) for n in range(3)]
+    assert stream.copies[0] is not None
+    code = stream.copies[0][1]
+    for front in (b"\xd2\6\1", b"\xd2\6\3", b"\xd3\6\1", b"\xd4\6\1", b"\xff\xff\3\1", b""):
+        pool += [pack_chunk(COPY, n, front + code) for n in (0, 1, 3, 4, 127, 255)]
     for trial in range(500):
         drawn = [pool[i] for i in rng.integers(1, len(pool), trial % 9)]
         data = b"\x89AVC\r\n\x1a\n\1" + bytes([trial % 2]) + b"".join(fronts[trial % 7] + drawn)
@@ -186,7 +203,9 @@ def test_chunks_in_any_order_agree() -> None:
         refused += not found
         shots += len(found.get("cuts", []))
         pitched += bool(found.get("pitch"))
+        doubled += bool(found.get("copies"))
     assert 100 < refused < 500 and shots > 20 and pitched > 20
+    assert doubled > 20
     for bad in (b"", b"RIFF", b"\x89AVC\r\n\x1a\n\1", b"\x89AVC\r\n\x1a\n\2\0" + head + first):
         assert not agree(bad)
 

@@ -16,6 +16,7 @@ NAMES = {
     layout.HEAD: "head",
     layout.IDENTITY: "identity",
     layout.SEGMENT: "segment",
+    layout.COPY: "copy",
     layout.PITCH: "pitch",
     layout.SCENE: "scene",
 }
@@ -42,22 +43,29 @@ def gaps(head: Head, lost: Collection[int]) -> list[Gap]:
 
 
 def check(
-    data: bytes, head: Head, lost: Collection[int], damage: Collection[str], verified: bool
+    data: bytes,
+    head: Head,
+    lost: Collection[int],
+    copied: Collection[int],
+    damage: Collection[str],
+    verified: bool,
 ) -> dict[str, Any]:
     """What there is of a file that could be read, as values that JSON can hold.
 
-    ``lost``: numbers of the segments that can't be decoded; ``damage``: everything that reading
+    ``lost``: numbers of the segments that can't be decoded, ``copied``: of those of which only a
+    coarse copy can; ``damage``: everything that reading
     and decoding the symbols complained about; ``verified``: whether the symbols were decoded (their
     codebook was there), and not only the checksums compared.
     """
     found = [chunk for chunk in chunks(data) if not isinstance(chunk, str)]
     kinds = Counter(NAMES.get(chunk.type, "other") for chunk in found)
     return {
-        "whole": not damage and not lost,
+        "whole": not damage and not lost and not copied,
         "verified": "symbols" if verified else "checksums",
         "chunks": {name: kinds[name] for name in (*NAMES.values(), "other")},
         "segments": layout.segments(head.frames),
         "segments_lost": sorted(lost),
+        "segments_copied": sorted(copied),
         "damage": list(damage),
         "concealed": [
             {
@@ -72,10 +80,15 @@ def check(
 
 def lines(told: dict[str, Any]) -> list[str]:
     """What ``check`` told, as lines for people."""
-    sound, due = told["segments"] - len(told["segments_lost"]), told["segments"]
+    due, copied = told["segments"], len(told["segments_copied"])
+    sound = due - len(told["segments_lost"]) - copied
     what = "checksums and symbols" if told["verified"] == "symbols" else "checksums alone"
     sums = ", ".join(f"{count} {name}" for name, count in told["chunks"].items() if count)
-    out = [f"check of {what}: {sums} chunks are sound; {sound} of {due} segments can be decoded"]
+    coarsely = f", {copied} coarsely" if copied else ""
+    out = [
+        f"check of {what}: {sums} chunks are sound;"
+        f" {sound} of {due} segments can be decoded{coarsely}"
+    ]
     out += [f"damage: {sentence}" for sentence in told["damage"]]
     out += [gap["how"] for gap in told["concealed"]]
     out.append("nothing is damaged or missing" if told["whole"] else "the file is damaged")

@@ -36,12 +36,13 @@ def info(data: bytes, book: Codebook | None = None) -> dict[str, Any]:
     payloads = [data for data in stream.segments if data is not None]
     coded = sum(map(len, payloads))
     pitch = sum(len(data) for data in stream.pitch if data is not None)
+    copied = sum(len(copy[1]) for copy in stream.copies if copy is not None)
     scene = len(stream.scene[1]) if stream.scene else 0
     found = list(chunks(data))
     framed = sum(
         c.end - c.start
         for c in found
-        if isinstance(c, Chunk) and c.type in (layout.SEGMENT, layout.PITCH)
+        if isinstance(c, Chunk) and c.type in (layout.SEGMENT, layout.COPY, layout.PITCH)
     )
     split, note, lost = _split(stream, book)
     parts: dict[str, float] = {"identity_picture": picture, "identity_shape_and_voice": code}
@@ -54,7 +55,9 @@ def info(data: bytes, book: Codebook | None = None) -> dict[str, Any]:
         parts["pitch"] = pitch
     if scene:
         parts["scene"] = scene
-    parts["container"] = len(data) - picture - code - coded - pitch - scene
+    if stream.copies:
+        parts["copies"] = copied
+    parts["container"] = len(data) - picture - code - coded - pitch - scene - copied
     crop, point = head.crop, head.point
     return {
         "format": f"{major}.{minor}",
@@ -137,14 +140,18 @@ def checked(data: bytes, book: Codebook | None) -> dict[str, Any]:
     """
     stream = read(data)
     damage, segments = stream.damage, list[object](stream.segments)
+    copies = list[object](stream.copies)
     verified = book is not None and book.id == stream.head.model
     if book is not None and verified:
         from avcc.entropy import coder
 
         symbols = coder.decode(stream, book)
         damage, segments = coder.damage(stream, symbols), list[object](symbols.segments)
-    lost = [number for number, one in enumerate(segments) if one is None]
-    return check(data, stream.head, lost, damage, verified)
+        copies = list[object](symbols.copies)
+    missing = [number for number, one in enumerate(segments) if one is None]
+    copied = [number for number in missing if copies and copies[number] is not None]
+    lost = [number for number in missing if number not in copied]
+    return check(data, stream.head, lost, copied, damage, verified)
 
 
 def mode_of(head: Head) -> str:

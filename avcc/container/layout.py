@@ -23,17 +23,20 @@ from avcc.stages import (
 
 SIGNATURE = b"\x89AVC\r\n\x1a\n"
 MAJOR = 1
-PLAIN, PITCHED, SCENIC = 0, 1, 2  # minor versions: the first that have such a chunk
+PLAIN, PITCHED, SCENIC, COPIED = 0, 1, 2, 3  # minor versions: the first that have such a chunk
 START = len(SIGNATURE) + 2  # where the first chunk lies
 
-HEAD, IDENTITY, SEGMENT, CUTS, PITCH, SCENE, TEXT = b"HIScpst"  # chunk types, as numbers
+# Chunk types, as numbers.
+HEAD, IDENTITY, SEGMENT, COPY, CUTS, PITCH, SCENE, TEXT = b"HISrcpst"
 # Largest payloads, by type. Nothing is read before its length was compared with these.
 PAYLOAD_MOST = {HEAD: 64, IDENTITY: 1 << 21, SEGMENT: 1 << 18}
 OTHER_MOST = 1 << 20
 
 CROPPED, SEMANTIC, SOUND, RATED, SEEDED = 1, 2, 4, 8, 16  # flags of the head
 LATER = 1  # flag of an identity: a varint frame number stands in front
-NUMBERED = 127  # flags of a segment or pitch: its number, or this, and a varint number in front
+NUMBERED = (
+    127  # flags of a segment, copy or pitch: its number, or this, and a varint number in front
+)
 
 FRAMES_MOST = 25 * 3600 * 24
 SAMPLES_MOST = FRAMES_MOST * SAMPLES_PER_FRAME
@@ -175,6 +178,19 @@ def check_head(head: Head) -> None:
         bounded(crop.height, 1, CROP_MOST, "height of the source")
 
 
+def pack_point(point: OperatingPoint) -> bytes:
+    """The numbers of an operating point; whether there is a voice stands in the head's flags."""
+    both = point.motion_stride * (LAYERS_MOST + 1) + point.acoustic_layers
+    return varint(both) + varint(point.motion_step)
+
+
+def parse_point(cursor: Cursor, semantic: bool) -> OperatingPoint:
+    """The way back."""
+    both = cursor.varint(STRIDE_MOST * (LAYERS_MOST + 1) + LAYERS_MOST, "operating point")
+    stride, layers = divmod(both, LAYERS_MOST + 1)
+    return OperatingPoint(stride, cursor.varint(STEP_MOST, "motion step"), layers, semantic)
+
+
 def pack_head(head: Head) -> tuple[int, bytes]:
     """(flags, payload) of the head's chunk; ``FormatError`` for fields out of range."""
     check_head(head)
@@ -192,8 +208,7 @@ def pack_head(head: Head) -> tuple[int, bytes]:
         flags |= SOUND
         out += zigzag(head.samples - head.frames * SAMPLES_PER_FRAME)
     flags |= SEMANTIC if point.semantic else 0
-    out += varint(point.motion_stride * (LAYERS_MOST + 1) + point.acoustic_layers)
-    out += varint(point.motion_step)
+    out += pack_point(point)
     if crop is not None:
         flags |= CROPPED
         out += zigzag(crop.x) + zigzag(crop.y)
@@ -220,9 +235,7 @@ def parse_head(flags: int, payload: bytes, minor: int = PLAIN) -> Head:
     if flags & SOUND:
         samples = frames * SAMPLES_PER_FRAME + cursor.zigzag(SAMPLES_MOST, "number of samples")
         bounded(samples, 1, SAMPLES_MOST, "number of samples")
-    both = cursor.varint(STRIDE_MOST * (LAYERS_MOST + 1) + LAYERS_MOST, "operating point")
-    stride, layers = divmod(both, LAYERS_MOST + 1)
-    step = cursor.varint(STEP_MOST, "motion step")
+    point = parse_point(cursor, bool(flags & SEMANTIC))
     crop = None
     if flags & CROPPED:
         x, y = cursor.zigzag(CROP_MOST, "crop"), cursor.zigzag(CROP_MOST, "crop")
@@ -230,7 +243,6 @@ def parse_head(flags: int, payload: bytes, minor: int = PLAIN) -> Head:
         crop = Crop(x, y, side, width, height)
     if minor == PLAIN and cursor.rest():
         raise FormatError("The head is longer than its fields.")
-    point = OperatingPoint(stride, step, layers, bool(flags & SEMANTIC))
     head = Head(model, rate, frames, samples, crop, seed, point)
     check_head(head)
     return head

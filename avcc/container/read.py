@@ -8,20 +8,21 @@ not even the length, so damage costs the chunk that it hits and no other.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
+from itertools import groupby
 from zlib import crc32
 
 from avcc.container import layout
 from avcc.container.layout import Chunk, Cursor, parse_chunk
 from avcc.container.limits import ALL, BYTES_MOST, CHUNKS_MOST, Limits, few
 from avcc.errors import FormatError
-from avcc.stages import Head, Stream
+from avcc.stages import Head, OperatingPoint, Stream
 
 # Bytes that looking for the next sound chunk may checksum in all; real files need a fraction, and
 # bytes that were made to look like chunk after chunk shall not keep a reader busy for hours.
 SEARCH_MOST = 1 << 26
-_WANTED = re.compile(b"[ISps]")  # what a search looks for: all that is large
+_WANTED = re.compile(b"[ISprs]")  # what a search looks for: all that is large
 
 
 def version(data: bytes) -> tuple[int, int]:
@@ -85,6 +86,7 @@ def read(data: bytes, limits: Limits = ALL) -> Stream:
     identities: list[tuple[int, int, bytes, bytes]] = []
     segments: dict[int, bytes] = {}
     pitch: dict[int, bytes] = {}
+    copies: dict[int, tuple[OperatingPoint, bytes]] = {}
     cuts: tuple[int, ...] | None = None
     scenes: list[tuple[int, bytes] | None] = []
     for chunk in found:
@@ -120,6 +122,10 @@ def read(data: bytes, limits: Limits = ALL) -> Stream:
             with suppress(FormatError):  # it is ancillary
                 number, payload = _numbered(chunk, layout.pitches(head.frames))
                 pitch.setdefault(number, payload)
+        elif chunk.type == layout.COPY:
+            with suppress(FormatError):
+                number, copied = _copy(chunk, head)
+                copies.setdefault(number, copied)
         elif chunk.type == layout.CUTS:
             cuts = _cuts(chunk, head.frames) if cuts is None else cuts
         elif chunk.type == layout.SCENE:
@@ -129,10 +135,11 @@ def read(data: bytes, limits: Limits = ALL) -> Stream:
     if not identities:
         raise FormatError("The key frame is damaged or missing.")
     payloads = tuple(segments.get(n) for n in range(layout.segments(head.frames)))
-    told = tuple(few(damage) + few(_missing(payloads)))
+    told = tuple(few(damage) + few(_missing(payloads, copies)))
     parts = tuple(pitch.get(n) for n in range(layout.pitches(head.frames))) if pitch else ()
     scene = scenes[0] if scenes else None
-    return Stream(head, tuple(identities), payloads, told, cuts or (), parts, scene)
+    kept = tuple(copies.get(n) for n in range(len(payloads))) if copies else ()
+    return Stream(head, tuple(identities), payloads, told, cuts or (), parts, scene, kept)
 
 
 def _next(data: bytes, at: int, budget: int) -> tuple[int | None, int]:
@@ -187,9 +194,17 @@ def _scene(chunk: Chunk, head: Head) -> tuple[int, bytes] | None:
         return None
 
 
+def _copy(chunk: Chunk, head: Head) -> tuple[int, tuple[OperatingPoint, bytes]]:
+    """(number, (point, payload)) of a segment's copy; ``FormatError`` if out of range."""
+    number, rest = _numbered(chunk, layout.segments(head.frames))
+    cursor = Cursor(rest)
+    point = layout.parse_point(cursor, head.point.semantic)
+    return number, (point, cursor.rest())
+
+
 def _numbered(chunk: Chunk, count: int) -> tuple[int, bytes]:
     """(number, payload) of one of ``count`` segments or parts; ``FormatError`` if out of range."""
-    what = "segment" if chunk.type == layout.SEGMENT else "part of the pitch"
+    what = "part of the pitch" if chunk.type == layout.PITCH else "segment"
     cursor = Cursor(chunk.payload)
     number = layout.bounded(chunk.flags, 0, layout.NUMBERED, f"flags of a {what}")
     if number == layout.NUMBERED:
@@ -210,16 +225,17 @@ def _cuts(chunk: Chunk, frames: int) -> tuple[int, ...]:
     return tuple(out)
 
 
-def _missing(payloads: tuple[bytes | None, ...]) -> list[str]:
-    """A sentence for each run of segments that aren't there."""
+def _missing(payloads: tuple[bytes | None, ...], copies: Collection[int]) -> list[str]:
+    """A sentence for each run of segments that aren't there. ``copies``: numbers of those that have
+    one."""
     said = []
-    start = None
-    for number, payload in enumerate((*payloads, b"")):
-        if payload is None and start is None:
-            start = number
-        elif payload is not None and start is not None:
-            one = start == number - 1
-            which = f"Segment {start} is" if one else f"Segments {start} to {number - 1} are"
-            said.append(f"{which} damaged or missing and will be concealed.")
-            start = None
+    lost = (n for n, payload in enumerate(payloads) if payload is None)
+    for copied, run in groupby(
+        enumerate(lost), lambda pair: (pair[1] in copies, pair[1] - pair[0])
+    ):
+        numbers = [number for _, number in run]
+        one = len(numbers) == 1
+        which = f"Segment {numbers[0]} is" if one else f"Segments {numbers[0]} to {numbers[-1]} are"
+        instead = "; a coarse copy is used" if copied[0] else " and will be concealed"
+        said.append(f"{which} damaged or missing{instead}.")
     return said

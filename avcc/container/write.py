@@ -7,7 +7,7 @@ from itertools import pairwise
 from avcc.container import layout
 from avcc.container.layout import bounded, pack_chunk, varint
 from avcc.errors import FormatError
-from avcc.stages import PITCH_FRAMES, SEGMENT_FRAMES, Stream
+from avcc.stages import PITCH_FRAMES, SEGMENT_FRAMES, OperatingPoint, Stream
 
 
 def write(stream: Stream, comment: str = "") -> bytes:
@@ -24,9 +24,9 @@ def write(stream: Stream, comment: str = "") -> bytes:
         raise FormatError(f"{head.frames} frames don't make {len(stream.segments)} segments.")
     if len(stream.pitch) not in (0, layout.pitches(head.frames)):
         raise FormatError(f"{head.frames} frames don't make {len(stream.pitch)} parts of a pitch.")
-    minor = layout.PITCHED if stream.pitch else layout.PLAIN
-    minor = layout.SCENIC if stream.scene else minor
-    parts = [layout.SIGNATURE, bytes((layout.MAJOR, minor))]
+    if len(stream.copies) not in (0, count):
+        raise FormatError(f"{count} segments don't have {len(stream.copies)} copies.")
+    parts = [layout.SIGNATURE, bytes((layout.MAJOR, _minor(stream)))]
     parts.append(pack_chunk(layout.HEAD, flags, payload))
     # The first key frame follows the head at once (a reader takes damage in between for its loss);
     # later ones stand in front of the segment that they lie in, so that a pipe has them in time.
@@ -52,6 +52,12 @@ def write(stream: Stream, comment: str = "") -> bytes:
             parts.append(_numbered(layout.PITCH, part, pitch))
         if data is not None:
             parts.append(pack_segment(number, data))
+        # Behind the next segment, so that what destroys a segment leaves its copy.
+        last = number == count - 1
+        for n in range(max(0, number - 1), number + last) if stream.copies else ():
+            copy = stream.copies[n]
+            if copy is not None:
+                parts.append(pack_copy(n, *copy))
     if comment:
         parts.append(pack_chunk(layout.TEXT, 0, comment.encode()))
     return b"".join(parts)
@@ -61,6 +67,7 @@ def overhead(stream: Stream) -> int:
     """Bytes of the file that are neither picture, nor codes: signature, head, framing."""
     coded = sum(len(code) + len(picture) for _, _, code, picture in stream.identities)
     coded += sum(len(data) for data in (*stream.segments, *stream.pitch) if data is not None)
+    coded += sum(len(copy[1]) for copy in stream.copies if copy is not None)
     coded += len(stream.scene[1]) if stream.scene else 0
     return len(write(stream)) - coded
 
@@ -91,6 +98,20 @@ def pack_scene(side: int, picture: bytes) -> bytes:
 def pack_segment(number: int, data: bytes) -> bytes:
     """The chunk of one segment."""
     return _numbered(layout.SEGMENT, number, data)
+
+
+def pack_copy(number: int, point: OperatingPoint, data: bytes) -> bytes:
+    """The chunk of the coarse copy of a segment."""
+    return _numbered(layout.COPY, number, layout.pack_point(point) + data)
+
+
+def _minor(stream: Stream) -> int:
+    """The earliest minor version that has all that the stream has."""
+    if stream.copies:
+        return layout.COPIED
+    if stream.scene:
+        return layout.SCENIC
+    return layout.PITCHED if stream.pitch else layout.PLAIN
 
 
 def _numbered(kind: int, number: int, data: bytes) -> bytes:

@@ -10,21 +10,21 @@ from avcc.analysis.mel import SILENCE
 from avcc.diffusion.avdiff import Condition
 from avcc.diffusion.driver import Driver, audible, filled
 from avcc.diffusion.estimate import Estimator
-from avcc.diffusion.schedule import DRIVEN_OFF, MEL_UNSENT, between, mel_off
+from avcc.diffusion.schedule import DRIVEN_OFF, MEL_UNSENT, between, gaps, mel_off
 from avcc.layers import halve
 from avcc.stages import BANDS, UNSENT, VOICE, Features, Latents
 
 # Tokens estimated at a time, and beyond each side: the driver hears 12, the estimator 18 of them.
 WINDOW, MARGIN = 250, 40
-GAP = 6  # frames without motion, more than lie between sent ones, from which on the voice drives
 
 
 class Conditions:
     """Of one clip; call it with a window (first, last) of tokens.
 
-    ``scale``: float32 (K,), spread of each motion coefficient; ``step``: of their quantiser;
-    ``layers``: acoustic layers sent; ``shape``: float32 (24,), of the key face; ``sound``: whether
-    the clip has any; ``driver``: what moves the mouth where no motion was sent, if there is one.
+    ``scale``: float32 (K,), spread of each motion coefficient; ``step``: float32 (N,), of their
+    quantiser; ``layers``: int (N,), acoustic layers sent; ``shape``: float32 (24,), of the key
+    face; ``sound``: whether the clip has any; ``driver``: what moves the mouth where no motion was
+    sent, if there is one.
     """
 
     def __init__(
@@ -33,8 +33,8 @@ class Conditions:
         features: Features,
         scale: np.ndarray,
         *,
-        step: float,
-        layers: int,
+        step: np.ndarray,
+        layers: np.ndarray,
         shape: np.ndarray,
         sound: bool,
         device: str,
@@ -45,11 +45,11 @@ class Conditions:
         self._shape = self._tensor(shape)
         self._estimator, self._driver = estimator, driver
         unsent = features.semantic == UNSENT
-        self._motion, self._motion_off = between(features.motion / scale, step / scale)
+        self._motion, self._motion_off = between(features.motion / scale, step[:, None] / scale)
         self._sent = ~np.isnan(features.motion[:, 0])
         self._share = audible(unsent) * _in_gaps(self._sent) * (driver is not None)
         self._driven = np.zeros_like(self._motion)
-        self._mel_off = np.where(unsent, MEL_UNSENT, mel_off(layers, True))[:, None]
+        self._mel_off = np.where(unsent, MEL_UNSENT, mel_off(layers))[:, None]
         self._mel = np.zeros((len(unsent), 2 * BANDS), np.float32)
         self._known: set[int] = set()  # where the windows start that ``_mel`` holds already
 
@@ -106,9 +106,8 @@ class Conditions:
 
 
 def _in_gaps(sent: np.ndarray) -> np.ndarray:
-    """Which frames lie in a gap of more than ``GAP`` frames, bool (T,)."""
-    ends = np.flatnonzero(np.diff(np.concatenate([[1], sent, [1]])))
+    """Which frames lie in a gap, bool (T,)."""
     out = np.zeros(len(sent), bool)
-    for first, last in ends.reshape(-1, 2):
-        out[first:last] = last - first > GAP
+    for first, last in gaps(sent):
+        out[first:last] = True
     return out

@@ -77,7 +77,7 @@ def audible(unsent: np.ndarray) -> np.ndarray:
 def filled(
     motion: np.ndarray, sent: np.ndarray, driven: np.ndarray, share: np.ndarray, mouth: np.ndarray
 ) -> np.ndarray:
-    """Motion (T, K) as sent and straight between, with what the driver says put into its gaps.
+    """Motion (T, K) as sent and estimated between, with the driver's mouth put into its gaps.
 
     ``sent``: bool (T,); ``driven``: (T, K), the driver's; ``share``: (T,), how much it counts;
     ``mouth``: (M, K), the directions in which it moves. At both ends of a gap nothing jumps: the
@@ -100,6 +100,7 @@ def filled(
     )
     after = np.minimum(np.searchsorted(known, frames), len(known) - 1)
     away = np.minimum(abs(frames - known[after]), abs(frames - known[np.maximum(after - 1, 0)]))
-    moved = driven + here + (1 - np.exp(-away / FADES))[:, None] * around
+    spoken = driven + here + (1 - np.exp(-away / FADES))[:, None] * around
+    moved = motion + (spoken - motion) @ onto  # the voice says nothing of the rest
     counts = (share * ~sent)[:, None]
     return (motion * (1 - counts) + moved * counts).astype(np.float32)

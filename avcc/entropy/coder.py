@@ -24,7 +24,16 @@ from avcc.entropy.context import check_point, identity, pitch, segment
 from avcc.entropy.count import Cost, Counter, Rows, segment_bits
 from avcc.entropy.tables import Codebook
 from avcc.errors import FormatError, ModelError
-from avcc.stages import PITCH_FRAMES, SEGMENT_FRAMES, Head, Identity, Stream, Symbols
+from avcc.stages import (
+    PITCH_FRAMES,
+    SEGMENT_FRAMES,
+    Copy,
+    Head,
+    Identity,
+    OperatingPoint,
+    Stream,
+    Symbols,
+)
 
 _Read = TypeVar("_Read")
 WORD = 1 << 32  # constriction's range coder shifts out words of 32 bits
@@ -133,13 +142,19 @@ def encode(symbols: Symbols, book: Codebook) -> Stream:
         None if part is None else _written(book, pitch, pitch_frames(head, n), part)
         for n, part in enumerate(symbols.pitch)
     )
-    return Stream(head, tuple(identities), payloads, (), symbols.cuts, parts, symbols.scene)
+    copies = tuple(
+        None if copy is None else (copy.point, _copied(book, copy, segment_frames(head, n)))
+        for n, copy in enumerate(symbols.copies)
+    )
+    rest = symbols.cuts, parts, symbols.scene, copies
+    return Stream(head, tuple(identities), payloads, (), *rest)
 
 
 def decode(stream: Stream, book: Codebook) -> Symbols:
-    """Read a clip's symbols. A segment, a part of the pitch, or an identity after the first, whose
-    bytes make no sense is ``None``, or left out (``damage`` says which). ``ModelError`` if the head
-    names another codebook, ``FormatError`` if the first identity, or the head, makes no sense."""
+    """Read a clip's symbols. A segment, its copy, a part of the pitch, or an identity after the
+    first, whose bytes make no sense is ``None``, or left out (``damage`` says which).
+    ``ModelError`` if the head names another codebook, ``FormatError`` if the first identity, or the
+    head, makes no sense."""
     head = stream.head
     _check(head, book, len(stream.segments), len(stream.pitch))
     identities: list[Identity] = []
@@ -159,16 +174,26 @@ def decode(stream: Stream, book: Codebook) -> Symbols:
         _sound(payload, book, pitch, pitch_frames(head, n), None)
         for n, payload in enumerate(stream.pitch)
     )
-    return Symbols(head, tuple(identities), segments, stream.cuts, parts, stream.scene)
+    copies = tuple(
+        None if copy is None else _copy(copy, book, segment_frames(head, n))
+        for n, copy in enumerate(stream.copies)
+    )
+    rest = stream.cuts, parts, stream.scene, copies
+    return Symbols(head, tuple(identities), segments, *rest)
 
 
 def damage(stream: Stream, symbols: Symbols) -> tuple[str, ...]:
     """All that was lost between the file and ``decode(stream, book)``, in sentences."""
-    lost = [
-        f"Segment {number} was left out: its bytes make no sense."
-        for number, (payload, seg) in enumerate(zip(stream.segments, symbols.segments, strict=True))
-        if payload is not None and seg is None
-    ]
+    lost = []
+    for number, (payload, seg) in enumerate(zip(stream.segments, symbols.segments, strict=True)):
+        if seg is not None:
+            continue
+        there = symbols.received(number) is not None
+        if payload is not None:
+            instead = "; a coarse copy is used" if there else ""
+            lost.append(f"Segment {number} was left out: its bytes make no sense{instead}.")
+        if stream.copies and stream.copies[number] is not None and not there:
+            lost.append(f"The copy of segment {number} was left out: its bytes make no sense.")
     kept = {one.frame for one in symbols.identities}
     for frame, _, _, _ in stream.identities:
         if frame not in kept:
@@ -214,6 +239,17 @@ def _sound(
         return None if payload is None else _read(payload, book, walk, *given)
     except FormatError:
         return None
+
+
+def _copied(book: Codebook, copy: Copy, frames: int) -> bytes:
+    return _written(book, segment, copy.point, frames, copy.segment)
+
+
+def _copy(copy: tuple[OperatingPoint, bytes], book: Codebook, frames: int) -> Copy | None:
+    """A copy of so many frames; ``None`` where there is no sense in it."""
+    point, payload = copy
+    found = _sound(payload, book, segment, point, frames, None)
+    return None if found is None else Copy(point, found)
 
 
 def _check(head: Head, book: Codebook, segments: int, pitches: int) -> None:

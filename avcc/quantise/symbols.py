@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -27,6 +27,7 @@ from avcc.stages import (
     SILENT,
     UNSENT,
     VOICE,
+    Copy,
     Features,
     Identity,
     KeyFrame,
@@ -39,6 +40,9 @@ from avcc.stages import (
 # pictures would be made of numbers that aren't finite.
 FAR = 100.0  # any coefficient; real ones stay below 20
 SIZES = (-8.0, 2.0)  # natural logarithm of a face's size, in sides of the picture
+
+
+COARSE = OperatingPoint(5, len(STEPS) - 1, 0)  # of the copies that stand in for lost segments
 
 
 @dataclass(frozen=True)
@@ -97,20 +101,28 @@ class Quantiser:
             out.append(Segment(frames, codes, semantic, acoustic))
         return out
 
+    def copies(self, features: Features, tokens: Tokens, point: OperatingPoint) -> list[Copy]:
+        """The same as coarse as ``COARSE``, of what ``point`` sends at all."""
+        coarse = replace(COARSE, semantic=point.semantic)
+        if not point.motion_stride:
+            coarse = replace(coarse, motion_stride=0)
+        return [Copy(coarse, seg) for seg in self.segments(features, tokens, coarse)]
+
     def features(self, symbols: Symbols, keys: tuple[KeyFrame, ...]) -> Features:
         """The way back, with gaps where nothing was sent or a segment was lost.
 
         ``keys``: the decoded pictures of the identities.
         """
         head, voice = symbols.head, symbols.identities[0].voice
-        count, point = head.frames, head.point
+        count = head.frames
         motion = np.full((count, MOTION), np.nan, np.float32)
         semantic = np.full(count, UNSENT, np.int64)
         acoustic = np.zeros((count, LATENT), np.float32)
-        for number, seg in enumerate(symbols.segments):
-            if seg is None:
+        for number in range(len(symbols.segments)):
+            received = symbols.received(number)
+            if received is None:
                 continue
-            a = number * SEGMENT_FRAMES
+            a, point, seg = number * SEGMENT_FRAMES, received.point, received.segment
             if point.motion_stride:
                 step = STEPS[point.motion_step]
                 sent = np.clip(seg.motion * step, -FAR, FAR)
@@ -130,6 +142,19 @@ class Quantiser:
                 a = number * PITCH_FRAMES
                 pitch[a : a + len(part)] = hertz(part)
         return Features(keys, motion, *heard, symbols.cuts, pitch)
+
+
+def fineness(symbols: Symbols) -> tuple[np.ndarray, np.ndarray]:
+    """How finely each frame was sent: the step of its motion float32 (N,), the acoustic layers of
+    its voice int64 (N,). Copies of lost segments are coarser than the rest."""
+    head = symbols.head
+    every = [symbols.received(n) for n in range(len(symbols.segments))]
+    points = [head.point if one is None else one.point for one in every]
+    # without motion any step will do, one that there isn't too
+    steps = STEPS[[min(point.motion_step, len(STEPS) - 1) for point in points]]
+    layers = np.array([point.acoustic_layers for point in points])
+    whole = np.arange(head.frames) // SEGMENT_FRAMES
+    return steps[whole], layers[whole]
 
 
 def shape_vector(identity: Identity) -> np.ndarray:

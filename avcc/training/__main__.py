@@ -134,11 +134,12 @@ def ablate(data: Path, bitrate: float, clips: int, mode: str) -> None:
 @click.option("--clips", default=12, show_default=True)
 @click.option("--share", default=0.1, show_default=True, help="Of the segments, to lose.")
 @click.option("--seed", default=0, show_default=True)
-def conceal(data: Path, bitrate: float, clips: int, share: float, seed: int) -> None:
+@click.option("--fec", is_flag=True, help="Of files that carry coarse copies of segments.")
+def conceal(data: Path, bitrate: float, clips: int, share: float, seed: int, fec: bool) -> None:
     """What lost segments cost, filled by AVDiff or by the last picture and silence."""
     from avcc.training.concealment import conceal as concealed
 
-    concealed(data, bitrate, clips, share, seed, print)
+    concealed(data, bitrate, clips, share, seed, print, fec)
 
 
 @main.command()
@@ -214,6 +215,8 @@ def round(
 @click.option("--hours", default=0.0, help="Of voice to turn into tokens; 0: all.")
 @click.option("--start", type=click.Path(path_type=Path), help="Weights of an earlier round.")
 @click.option("--workers", default=0, help="Processes that make batches; 0: none beside this one.")
+@click.option("--steps", default=0, help="End after so many, whatever the minutes; 0: by those.")
+@click.option("--apart", is_flag=True, help="avdiff: without cross-modal attention, to compare.")
 @click.option("--compile", is_flag=True, help="Let torch compile the networks (pays on a GPU).")
 @click.option("--dry", is_flag=True, help="A few steps and a validation, as a rehearsal.")
 def train(stage: str, **options: Any) -> None:

@@ -31,13 +31,12 @@ class AVDiffStage(Stage):
 
     name = "avdiff"
     batch = 16
-    cross = True
 
     def __init__(self, options: Options) -> None:
         super().__init__(options)
         torch.manual_seed(options.seed)
         work = options.work
-        self.nets["avdiff"] = AVDiff(cross=self.cross)
+        self.nets["avdiff"] = AVDiff(cross=not options.apart)
         self.optims["avdiff"] = self.adam(self.nets["avdiff"], 8e-4)
         arrays = np.load(work / "motion.npz")
         self.bank = MotionBank(arrays["motion.directions"])
@@ -140,7 +139,7 @@ class AVDiffStage(Stage):
                 depth[i] = depths(rng, 1)[0] if layers is None else layers
                 if sent:
                     tokens[i, :count] = x["tokens"]
-                    a_off[i, :count] = mel_off(int(depth[i]), True)
+                    a_off[i, :count] = mel_off(int(depth[i]))
                     if x["pitch"] is not None and (layers is not None or rng.random() < SENT):
                         pitch[i, : len(x["pitch"])] = x["pitch"]
                     if rng.random() < 0.7:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from avcc.codec import DEFAULT_STEPS
 from avcc.stages import SAMPLES_PER_FRAME, SEGMENT_FRAMES, UNSENT, Features
 from avcc.training.held import EYES, Held, held, mouths
 
+_Part = TypeVar("_Part")
 MODALITIES = {"both": (True, True), "motion": (True, False), "voice": (False, True)}
 
 
@@ -54,6 +56,17 @@ def without(features: Features, gone: np.ndarray, motion: bool, voice: bool) -> 
         silent = features.silent & ~gone
         features = replace(features, semantic=semantic, acoustic=acoustic, silent=silent)
     return features
+
+
+def received_of(clip: Held, lost: list[int], copies_lost: list[int]) -> Held:
+    """The clip without these segments, and without these copies of them."""
+
+    def kept(parts: tuple[_Part | None, ...], gone: list[int]) -> tuple[_Part | None, ...]:
+        return tuple(None if n in gone else part for n, part in enumerate(parts))
+
+    s = clip.symbols
+    symbols = replace(s, segments=kept(s.segments, lost), copies=kept(s.copies, copies_lost))
+    return replace(clip, symbols=symbols)
 
 
 def held_over(decoded: Decoded, gone: np.ndarray, motion: bool, voice: bool) -> Decoded:
@@ -104,13 +117,23 @@ def moves(clip: Held, mesh: np.ndarray) -> np.ndarray:
 
 
 def conceal(
-    data: Path, bitrate: float, count: int, share: float, seed: int, show: Callable[[str], None]
+    data: Path,
+    bitrate: float,
+    count: int,
+    share: float,
+    seed: int,
+    show: Callable[[str], None],
+    fec: bool = False,
 ) -> None:
-    """Show one line for what was lost and how it was filled, means over the clips that lost any."""
-    every = list(held(data, bitrate, count, 10.0, "av"))
-    lost = chosen([len(clip.symbols.segments) for clip in every], share, seed)
+    """Show one line for what was lost and how it was filled, means over the clips that lost any.
+
+    ``fec``: files have coarse copies of their segments, as many of which are lost as of those.
+    """
+    every = list(held(data, bitrate, count, 10.0, "av", fec))
+    counts = [len(clip.symbols.segments) for clip in every]
+    lost, copies_lost = chosen(counts, share, seed), chosen(counts, share, seed + 1)
     rows: dict[str, list[dict[str, float]]] = {"source": []}
-    for clip, numbers in zip(every, lost, strict=True):
+    for clip, numbers, no_copies in zip(every, lost, copies_lost, strict=True):
         if not numbers:
             continue
         gone = np.isin(np.arange(len(clip.mesh)) // SEGMENT_FRAMES, numbers)
@@ -118,6 +141,10 @@ def conceal(
         whole = decoded(clip, features)
         rows.setdefault("nothing lost", []).append(figures(clip, gone, whole))
         rows["source"].append({"largest move": float(moves(clip, clip.mesh).max())})
+        if fec:
+            received = received_of(clip, numbers, no_copies)
+            coarse = decoded(received, clip.nets.dequantised(received.symbols))
+            rows.setdefault("both: copies", []).append(figures(clip, gone, coarse))
         for name, (motion, voice) in MODALITIES.items():
             filled = decoded(clip, without(features, gone, motion, voice))
             for how, what in (

@@ -66,7 +66,9 @@ def clips(data: Path, count: int, seconds: float) -> Iterator[tuple[str, Clip]]:
         yield source.name, source.clip
 
 
-def held(data: Path, bitrate: float, count: int, seconds: float, mode: str) -> Iterator[Held]:
+def held(
+    data: Path, bitrate: float, count: int, seconds: float, mode: str, fec: bool = False
+) -> Iterator[Held]:
     """Clips of the validation split that sound, each coded at ``bitrate``."""
     coding = codec.Codec("cpu")
     for name, clip in clips(data, count, seconds):
@@ -74,7 +76,7 @@ def held(data: Path, bitrate: float, count: int, seconds: float, mode: str) -> I
         level = active_level(clip.audio)
         if level < FAINT:
             continue
-        stream = parsed(coding.encode(clip, bitrate, mode=mode))
+        stream = parsed(coding.encode(clip, bitrate, mode=mode, fec=fec))
         symbols = coder.decode(stream, weights.codebook(stream.head.model))
         nets = codec._decoder(stream.head.model, "cpu")
         seen = look(clip, nets.bank)

@@ -41,6 +41,8 @@ class Options:
     hours: float = 0  # of voice that is turned into tokens, 0: all
     start: Path | None = None  # weights to begin with, where there is no checkpoint
     workers: int = 0  # processes that make batches, 0: the training one
+    steps: int = 0  # of training, whatever time they take; 0: as many as the minutes hold
+    apart: bool = False  # AVDiff without cross-modal attention, to measure what that is worth
     compile: bool = False
 
 
@@ -221,12 +223,12 @@ def _run(stage: Stage, every: float, check: float, stop: list[int]) -> dict[str,
     mean: dict[str, float] = {}
     since = 0
     while True:
-        ended = bool(stop) or state["seconds"] >= total or (o.dry and state["step"] >= 4)
+        done = state["step"] / o.steps if o.steps else state["seconds"] / total
+        ended = bool(stop) or done >= 1 or (o.dry and state["step"] >= 4)
         state["seconds"], ended = ranks.shared([state["seconds"], ended], o.device)
         if ended:
             break
         began = time.monotonic()
-        done = state["seconds"] / total
         rate = min(1.0, (state["step"] + 1) / 200) * max(0.02, 0.5 + 0.5 * math.cos(math.pi * done))
         for optim in stage.optims.values():
             for group in optim.param_groups:
