@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from avcc.analysis.mel import SILENCE
 from avcc.diffusion import sample as sampler
-from avcc.diffusion.avdiff import MEL, AVDiff, Condition
+from avcc.diffusion.avdiff import MEL, AVDiff, Condition, fitting
 from avcc.diffusion.blocks import BranchBlock
 from avcc.diffusion.conditions import Conditions
 from avcc.diffusion.estimate import Estimator
 from avcc.diffusion.sample import OVERLAP, WINDOW, plan, sample, window_sample
-from avcc.diffusion.schedule import MEL_UNSENT, between, mel_off, times
+from avcc.diffusion.schedule import FORGETS, GAP, MEL_UNSENT, between, gaps, mel_off, times
 from avcc.layers import halve, rotary
 from avcc.noise import gaussian, philox
 from avcc.stages import BANDS, LATENT, MOTION, SHAPE, SILENT, UNSENT, VOICE, Features, KeyFrame
@@ -83,6 +83,42 @@ def test_between_nothing_and_everything() -> None:
     full, off = between(every, np.full(3, 0.3, np.float32))
     np.testing.assert_allclose(full, every, atol=1e-6)
     assert (off == off[0, 0]).all()
+
+
+def test_long_gaps_are_eased() -> None:
+    """From what was before towards the mean and on to what comes after, as a Gauss-Markov process
+    would; any length of it, and at both ends of a clip."""
+    count = 900
+    rng = np.random.default_rng(4)
+    motion = rng.normal(2, 1, (count, 2)).astype(np.float32)
+    motion[:, 1] = 7  # what never moves stays where it is
+    sent = np.ones(count, bool)
+    for first, last in ((0, 30), (100, 100 + GAP), (200, 260), (400, 600), (870, 900)):
+        sent[first:last] = False
+    motion[~sent] = np.nan
+    assert gaps(sent) == [(0, 30), (200, 260), (400, 600), (870, 900)]
+    full, off = between(motion, np.ones(2, np.float32))
+    assert full.dtype == np.float32 and np.isfinite(full).all() and (off[~sent] <= 1).all()
+    np.testing.assert_allclose(full[sent], motion[sent], rtol=1e-6)
+    np.testing.assert_allclose(full[:, 1], 7, rtol=1e-5)
+    np.testing.assert_allclose(np.diff(full[99 : 101 + GAP, 0], 2), 0, atol=1e-5)  # short: straight
+    near = motion[150:460, 0]
+    assert abs(full[230, 0] - np.nanmean(near)) < 0.5 * abs(motion[[199, 260], 0] - 2).max() + 0.2
+    assert abs(full[500, 0] - 2) < 0.15 and abs(full[0, 0] - 2) < 0.6 and abs(full[-1, 0] - 2) < 0.6
+    for at in (30, 199, 260, 399, 600, 869):  # nothing jumps where a gap begins or ends
+        inside = at - 1 if sent[at] and not sent[at - 1] else at + 1
+        assert abs(full[inside, 0] - full[at, 0]) < 0.06 * abs(full[at, 0] - 2) + 0.02
+    # by the textbook: the conditional mean under a covariance of exp(-|t| / FORGETS)
+    frames, known = np.arange(200, 260), np.array([199, 260])
+    cov = np.exp(-abs(frames[:, None] - known) / FORGETS)
+    among = np.exp(-abs(known[:, None] - known) / FORGETS)
+    mean = motion[:510, 0][sent[:510]].mean()
+    expected = mean + cov @ np.linalg.solve(among, motion[known, 0] - mean)
+    np.testing.assert_allclose(full[200:260, 0], expected, rtol=1e-4)
+    # a gap of hours overflows nothing
+    far = np.full((200_000, 1), np.nan, np.float32)
+    far[0], far[-1] = 1, 3
+    assert np.isfinite(between(far, np.ones(1, np.float32))[0]).all()
 
 
 def test_more_sent_is_less_off() -> None:
@@ -217,6 +253,7 @@ def test_modalities_inform_each_other_only_across(cross: bool) -> None:
     other = net(x + 1, y, t, t, c)[1], net(x, y - 1, t, t, c)[0]
     changed = abs(other[0] - motion).max(), abs(other[1] - mel).max()
     assert all(float(c) > 1e-3 for c in changed) if cross else changed == (0, 0)
+    assert fitting({f"avdiff.{k}": v for k, v in net.state_dict().items()}).cross == cross
     # each hears how noisy the other is, and its own conditions
     assert abs(net(x, y, t, t / 2, c)[0] - mel).max() > 1e-3
     assert abs(net(x, y, t / 2, t, c)[1] - motion).max() > 1e-3

@@ -106,6 +106,16 @@ def test_a_failing_step_gives_the_signals_back(tmp_path: Path) -> None:
     assert signal.getsignal(signal.SIGINT) == before and not [*tmp_path.iterdir()]
 
 
+def test_so_many_steps_whatever_the_minutes(tmp_path: Path) -> None:
+    """And the rate falls with the steps: the last one is small."""
+    long = Tiny(tmp_path, 10**6, minutes=0.0, steps=700)
+    assert run(long)["steps"] == 700 and len(long.steps) == 700
+    assert max(long.rates) > 0.8 * 1e-2 and long.rates[-1] < 0.03 * 1e-2
+    again = Tiny(tmp_path, 10**6, minutes=0.0, steps=701)
+    run(again)
+    assert again.steps == [700]
+
+
 def test_it_goes_on_where_it_stopped(tmp_path: Path) -> None:
     first = Tiny(tmp_path, 4, (0.5,))
     run(first)

@@ -11,6 +11,7 @@ was sent, almost nothing to do where much was.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -77,3 +78,8 @@ class AVDiff(nn.Module):
             # both from the same depth, so that neither modality is one block ahead
             a, b = block_a(a, b, mel_shift, seconds), block_b(b, a, motion_shift, seconds)
         return self.mel_out(self.mel_norm(a)), self.motion_out(self.motion_norm(b))
+
+
+def fitting(tensors: Mapping[str, Tensor]) -> AVDiff:
+    """An AVDiff that tensors named ``avdiff.*`` fit, with or without cross-modal attention."""
+    return AVDiff(cross=any(".other." in name for name in tensors))

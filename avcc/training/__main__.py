@@ -121,11 +121,18 @@ def measure(cache: Path, work: Path, perceptual: Path | None) -> None:
 @click.option("--bitrate", default=2000.0, show_default=True)
 @click.option("--clips", default=6, show_default=True)
 @click.option("--mode", type=click.Choice(MODES[1:]), default="av", show_default=True)
-def ablate(data: Path, bitrate: float, clips: int, mode: str) -> None:
-    """What AVDiff adds to its starting point, on validation clips with the shipped weights."""
+@click.option(
+    "--avdiff",
+    "nets",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="Files of weights to compare, instead of ways to sample with the shipped ones.",
+)
+def ablate(data: Path, bitrate: float, clips: int, mode: str, nets: tuple[Path, ...]) -> None:
+    """What AVDiff adds to its starting point, on validation clips."""
     from avcc.training.ablation import ablate as ablated
 
-    ablated(data, bitrate, clips, mode=mode)
+    ablated(data, bitrate, clips, mode=mode, nets=nets)
 
 
 @main.command()
@@ -134,12 +141,15 @@ def ablate(data: Path, bitrate: float, clips: int, mode: str) -> None:
 @click.option("--clips", default=12, show_default=True)
 @click.option("--share", default=0.1, show_default=True, help="Of the segments, to lose.")
 @click.option("--seed", default=0, show_default=True)
+@click.option("--draws", default=1, show_default=True, help="How often to lose them.")
 @click.option("--fec", is_flag=True, help="Of files that carry coarse copies of segments.")
-def conceal(data: Path, bitrate: float, clips: int, share: float, seed: int, fec: bool) -> None:
+def conceal(
+    data: Path, bitrate: float, clips: int, share: float, seed: int, draws: int, fec: bool
+) -> None:
     """What lost segments cost, filled by AVDiff or by the last picture and silence."""
     from avcc.training.concealment import conceal as concealed
 
-    concealed(data, bitrate, clips, share, seed, print, fec)
+    concealed(data, bitrate, clips, share, seed, print, fec, draws)
 
 
 @main.command()

@@ -124,37 +124,46 @@ def conceal(
     seed: int,
     show: Callable[[str], None],
     fec: bool = False,
+    draws: int = 1,
 ) -> None:
     """Show one line for what was lost and how it was filled, means over the clips that lost any.
 
     ``fec``: files have coarse copies of their segments, as many of which are lost as of those.
+    ``draws``: how often segments are drawn anew, with seeds from ``seed`` on.
     """
     every = list(held(data, bitrate, count, 10.0, "av", fec))
     counts = [len(clip.symbols.segments) for clip in every]
-    lost, copies_lost = chosen(counts, share, seed), chosen(counts, share, seed + 1)
-    rows: dict[str, list[dict[str, float]]] = {"source": []}
-    for clip, numbers, no_copies in zip(every, lost, copies_lost, strict=True):
-        if not numbers:
-            continue
-        gone = np.isin(np.arange(len(clip.mesh)) // SEGMENT_FRAMES, numbers)
-        features = clip.nets.dequantised(clip.symbols)
-        whole = decoded(clip, features)
-        rows.setdefault("nothing lost", []).append(figures(clip, gone, whole))
-        rows["source"].append({"largest move": float(moves(clip, clip.mesh).max())})
-        if fec:
-            received = received_of(clip, numbers, no_copies)
-            coarse = decoded(received, clip.nets.dequantised(received.symbols))
-            rows.setdefault("both: copies", []).append(figures(clip, gone, coarse))
-        for name, (motion, voice) in MODALITIES.items():
-            filled = decoded(clip, without(features, gone, motion, voice))
-            for how, what in (
-                ("AVDiff", filled),
-                ("held over", held_over(whole, gone, motion, voice)),
-            ):
-                rows.setdefault(f"{name}: {how}", []).append(figures(clip, gone, what))
-    total = sum(len(clip.symbols.segments) for clip in every)
-    hit = sum(bool(numbers) for numbers in lost)
-    show(f"{sum(map(len, lost))} of {total} segments of {len(every)} clips lost; of the {hit} hit:")
-    for name, found in rows.items():
-        means = {key: np.mean([row[key] for row in found]) for key in found[0]}
+    rows: dict[str, list[dict[str, float]]] = {}
+    hit = gone = 0
+    for draw in range(seed, seed + draws):
+        lost, copies_lost = chosen(counts, share, draw), chosen(counts, share, draw + draws)
+        for clip, numbers, no_copies in zip(every, lost, copies_lost, strict=True):
+            gone, hit = gone + len(numbers), hit + bool(numbers)
+            for name, found in _filled(clip, numbers, no_copies).items() if numbers else ():
+                rows.setdefault(name, []).append(found)
+    show(
+        f"{gone} of {draws * sum(counts)} segments of {len(every)} clips lost; of the {hit} times"
+        " that a clip lost any:"
+    )
+    for name, values in rows.items():
+        means = {key: np.mean([row[key] for row in values]) for key in values[0]}
         show(f"{name}: " + ", ".join(f"{key} {value:.3f}" for key, value in means.items()))
+
+
+def _filled(clip: Held, lost: list[int], copies_lost: list[int]) -> dict[str, dict[str, float]]:
+    """Figures of one clip that loses these segments, by what fills them."""
+    gone = np.isin(np.arange(len(clip.mesh)) // SEGMENT_FRAMES, lost)
+    features = clip.nets.dequantised(clip.symbols)
+    whole = decoded(clip, features)
+    rows = {"source": {"largest move": float(moves(clip, clip.mesh).max())}}
+    rows["nothing lost"] = figures(clip, gone, whole)
+    if clip.symbols.copies:
+        received = received_of(clip, lost, copies_lost)
+        coarse = decoded(received, clip.nets.dequantised(received.symbols))
+        rows["both: copies"] = figures(clip, gone, coarse)
+    for name, (motion, voice) in MODALITIES.items():
+        made_up = decoded(clip, without(features, gone, motion, voice))
+        rows[f"{name}: AVDiff"] = figures(clip, gone, made_up)
+        still = held_over(whole, gone, motion, voice)
+        rows[f"{name}: held over"] = figures(clip, gone, still)
+    return rows

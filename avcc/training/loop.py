@@ -128,6 +128,13 @@ def _line(stage: str, i: int, rate: float, left: float, mean: dict[str, float]) 
     return f"{stage} step {i} {rate:.1f} samples/s {left / 60:.1f} min left {figures}"
 
 
+def _done(state: dict[str, Any], steps: int, total: float) -> float:
+    """Share of the training that is done: of its steps, if there is a number of them, or seconds."""
+    if steps:
+        return state["step"] / steps
+    return state["seconds"] / total if total else 1.0
+
+
 def _averaging(stage: Stage) -> Callable[..., None]:
     """Moving average of the weights over the last tenth of the steps, ``ema_decay`` at most."""
 
@@ -223,7 +230,7 @@ def _run(stage: Stage, every: float, check: float, stop: list[int]) -> dict[str,
     mean: dict[str, float] = {}
     since = 0
     while True:
-        done = state["step"] / o.steps if o.steps else state["seconds"] / total
+        done = _done(state, o.steps, total)
         ended = bool(stop) or done >= 1 or (o.dry and state["step"] >= 4)
         state["seconds"], ended = ranks.shared([state["seconds"], ended], o.device)
         if ended:
@@ -245,7 +252,8 @@ def _run(stage: Stage, every: float, check: float, stop: list[int]) -> dict[str,
         state["seconds"] += now - began
         if not ranks.rank() and (now - shown > every or state["step"] == 1):
             speed = since * stage.batch / (now - shown + 1e-9)
-            left = total - state["seconds"]
+            left = state["seconds"] * (o.steps / state["step"] - 1)
+            left = left if o.steps else total - state["seconds"]
             print(_line(stage.name, state["step"], speed, left, mean), flush=True)
             shown, since = now, 0
         if now - checked > check:
