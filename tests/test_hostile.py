@@ -49,6 +49,16 @@ def coded(symbols: Symbols) -> bytes:
     return write(coder.encode(symbols, weights.codebook(symbols.head.model)))
 
 
+def test_a_step_that_nothing_needs_may_be_any() -> None:
+    """Without motion the head's step says nothing (docs/format.md), in copies neither."""
+    data = next(file for file in corpus() if not read(file).head.point.motion_stride)
+    stream = read(data)
+    point = replace(stream.head.point, motion_step=200)
+    stream = replace(stream, head=replace(stream.head, point=point))
+    for copies in ((), tuple((point, payload or b"") for payload in stream.segments)):
+        assert clip_of(write(replace(stream, copies=copies))) == "decoded"
+
+
 def test_spoiled_files_are_read_or_refused() -> None:
     files = corpus()
     outcomes = Counter(map(symbols_of, files))

@@ -129,7 +129,7 @@ def _line(stage: str, i: int, rate: float, left: float, mean: dict[str, float]) 
 
 
 def _done(state: dict[str, Any], steps: int, total: float) -> float:
-    """Share of the training that is done: of its steps, if there is a number of them, or seconds."""
+    """Share of the training that is done: of its steps, where those are given, or of seconds."""
     if steps:
         return state["step"] / steps
     return state["seconds"] / total if total else 1.0
