@@ -116,8 +116,8 @@ class Segment:
 
 @dataclass(frozen=True)
 class Copy:
-    """A segment at an operating point of its own (in-band error correction, as speech codecs have:
-    RFC 6716, 2.1.7)."""
+    """A segment at an operating point of its own: low-bitrate redundancy, as Opus has it (RFC
+    6716)."""
 
     point: OperatingPoint
     segment: Segment

@@ -34,9 +34,8 @@ OTHER_MOST = 1 << 20
 
 CROPPED, SEMANTIC, SOUND, RATED, SEEDED = 1, 2, 4, 8, 16  # flags of the head
 LATER = 1  # flag of an identity: a varint frame number stands in front
-NUMBERED = (
-    127  # flags of a segment, copy or pitch: its number, or this, and a varint number in front
-)
+# Flags of a segment, copy or part of the pitch: its number, or this, and a varint number in front.
+NUMBERED = 127
 
 FRAMES_MOST = 25 * 3600 * 24
 SAMPLES_MOST = FRAMES_MOST * SAMPLES_PER_FRAME
