@@ -49,7 +49,7 @@ PITCH_WORTH = (0.036, 0.012, 0.002, 0.0)
 
 AWAY_WEIGHT = 0.0018  # LPIPS for each unit of distance between a frame and its key frame
 MOTION_WEIGHT = 0.045  # LPIPS for one per cent
-VOICE_WEIGHT = 0.4  # LPIPS for one unit of log-mel
+VOICE_WEIGHT = 0.55  # LPIPS for one unit of log-mel
 
 
 @dataclass(frozen=True)
