@@ -56,8 +56,11 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
         def __init__(self, device: str = "auto") -> None:
             asked.append(("device", device))
 
-        def encode(self, clip: Clip, bitrate: float, *, mode, scene, seed, progress, warn) -> bytes:
-            asked.append(("encode", bitrate, mode, seed, *(["scene"] if scene else [])))
+        def encode(
+            self, clip: Clip, bitrate: float, *, mode, scene, fec, seed, progress, warn
+        ) -> bytes:
+            also = [name for name, wanted in (("scene", scene), ("fec", fec)) if wanted]
+            asked.append(("encode", bitrate, mode, seed, *also))
             progress("analysing", 0.5)
             warn("something is odd")
             return CODED
@@ -188,6 +191,11 @@ def test_surroundings_reach_the_codec(clip: Path, asked: list[tuple[object, ...]
     part, told = asked[-2]
     assert part == "part" and isinstance(told, dict)
     assert not told["scene"] and told["max_pixels"] == 9
+
+
+def test_copies_reach_the_codec(clip: Path, asked: list[tuple[object, ...]]) -> None:
+    assert main(["encode", str(clip), "--fec", "-b", "3k"]) == cli.OK
+    assert ("encode", 3000.0, "auto", 0, "fec") in asked
 
 
 def test_raw_outputs(
