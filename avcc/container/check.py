@@ -53,9 +53,9 @@ def check(
     """What there is of a file that could be read, as values that JSON can hold.
 
     ``lost``: numbers of the segments that can't be decoded, ``copied``: of those of which only a
-    coarse copy can; ``damage``: everything that reading
-    and decoding the symbols complained about; ``verified``: whether the symbols were decoded (their
-    codebook was there), and not only the checksums compared.
+    coarse copy can; ``damage``: everything that reading and decoding the symbols complained about;
+    ``verified``: whether the symbols were decoded (their codebook was there), and not only the
+    checksums compared.
     """
     found = [chunk for chunk in chunks(data) if not isinstance(chunk, str)]
     kinds = Counter(NAMES.get(chunk.type, "other") for chunk in found)

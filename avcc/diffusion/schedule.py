@@ -74,8 +74,8 @@ def eased(motion: np.ndarray, sent: np.ndarray, first: int, last: int) -> np.nda
     past, future = motion[first - 1] - mean, motion[last] - mean
     # sinh(a) / sinh(a + b), without its overflow in gaps of minutes
     from_past, from_future = (
-        np.exp(-far) * np.expm1(-2 * near) / np.expm1(-2 * (near + far))
-        for near, far in ((ahead, after), (after, ahead))
+        np.exp(-far) * np.expm1(-2 * left) / np.expm1(-2 * (left + far))
+        for left, far in ((ahead, after), (after, ahead))
     )
     return mean + past * from_past + future * from_future
 

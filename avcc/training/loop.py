@@ -230,12 +230,12 @@ def _run(stage: Stage, every: float, check: float, stop: list[int]) -> dict[str,
     mean: dict[str, float] = {}
     since = 0
     while True:
-        done = _done(state, o.steps, total)
-        ended = bool(stop) or done >= 1 or (o.dry and state["step"] >= 4)
+        ended = bool(stop) or _done(state, o.steps, total) >= 1 or (o.dry and state["step"] >= 4)
         state["seconds"], ended = ranks.shared([state["seconds"], ended], o.device)
         if ended:
             break
         began = time.monotonic()
+        done = _done(state, o.steps, total)  # of the time that all processes agree on
         rate = min(1.0, (state["step"] + 1) / 200) * max(0.02, 0.5 + 0.5 * math.cos(math.pi * done))
         for optim in stage.optims.values():
             for group in optim.param_groups:
