@@ -18,7 +18,7 @@ import click
 
 from avcc.errors import AvccError, ModelError
 from avcc.files import Decoding, Encoding, Work
-from avcc.options import extras, largest, longest, many, outputs, part, raw
+from avcc.options import extras, face, largest, longest, many, outputs, part, raw
 from avcc.stages import MODES
 from avcc.terminal import (
     DEFECT,
@@ -143,13 +143,15 @@ def _common(command: Callable[..., int]) -> Callable[..., int]:
 @largest(8192 * 4320, "Refuse larger pictures: memory grows with them.")
 @_common
 def encode(voice: Voice, sources: tuple[str, ...], bitrate: float, mode: str, scene: bool,
-           fec: bool, seed: int, max_duration: float, max_pixels: int, device: str, force: bool,
-           output: str | None, **options: Any) -> int:  # fmt: skip
+           fec: bool, live: bool, seed: int, max_duration: float, max_pixels: int, device: str,
+           force: bool, output: str | None, **options: Any) -> int:  # fmt: skip
     """CLIP (a video of a person talking; - is standard input) becomes a small .avc file.
 
     Without -o, talk.mp4 becomes talk.avc beside it. Many clips: see --out-dir and --jobs.
     """
-    work = Encoding(bitrate, mode, scene, fec, seed, max_duration, max_pixels, device, force)
+    if live and scene:
+        raise click.UsageError("--scene looks at a whole clip, and --live has none")
+    work = Encoding(bitrate, mode, scene, fec, seed, max_duration, max_pixels, device, force, live)
     if _are_many(sources, **options):
         return _batch(voice, work, sources, output is not None, **options)
     check_source(sources[0])
@@ -160,8 +162,7 @@ def encode(voice: Voice, sources: tuple[str, ...], bitrate: float, mode: str, sc
 @click.argument("sources", metavar="FILE...", nargs=-1, required=True)
 @click.option("--steps", type=click.IntRange(1, 1000), help="Of the diffusion; more is slower.")
 @click.option("--seed", type=click.IntRange(0, 65535), help="Other noise than the file's own.")
-@click.option("--face", is_flag=True,
-              help="The face alone, where the file has its surroundings.")  # fmt: skip
+@face
 @raw
 @part
 @longest
@@ -169,13 +170,13 @@ def encode(voice: Voice, sources: tuple[str, ...], bitrate: float, mode: str, sc
 @_common
 def decode(voice: Voice, sources: tuple[str, ...], steps: int | None, seed: int | None,
            raw_video: str | None, raw_audio: str | None,
-           start: float, duration: float | None, max_duration: float, face: bool, max_pixels: int,
+           start: float, duration: float | None, max_duration: float, alone: bool, max_pixels: int,
            device: str, force: bool, output: str | None, **options: Any) -> int:  # fmt: skip
     """FILE (.avc; - is standard input) becomes a video with sound.
 
     Without -o, talk.avc becomes talk.decoded.mp4 beside it. Many files: see --out-dir and --jobs.
     """
-    work = Decoding(steps, seed, start, duration, max_duration, face, max_pixels, device, force)
+    work = Decoding(steps, seed, start, duration, max_duration, alone, max_pixels, device, force)
     if _are_many(sources, **options):
         named = any(name is not None for name in (output, raw_video, raw_audio))
         return _batch(voice, work, sources, named, **options)

@@ -3,43 +3,43 @@
     media.read -> analysis -> quantise -> entropy -> container
     container -> entropy -> quantise -> diffusion -> render -> media.write
 
-With ``decoder.py``, which holds the networks of the way back, the only file that knows more than
-one stage.
+With ``encoder.py`` and ``decoder.py``, which hold the networks, and ``live``, where neither end has
+all of a clip, the only file that knows more than one stage.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import partial
 
 import numpy as np
 
 from avcc import weights
 from avcc.analysis import identity
 from avcc.analysis.look import look
-from avcc.analysis.motion import banks
 from avcc.analysis.scene import fitting, squeezed
-from avcc.analysis.speech import Ear
 from avcc.container import read as container
 from avcc.container.limits import DECODER, Limits
 from avcc.container.write import pack_scene
 from avcc.container.write import write as written
-from avcc.decoder import Decoder, composed
+from avcc.decoder import composed, decoder
 from avcc.device import device_named
+from avcc.encoder import Encoder, encoder
 from avcc.entropy import coder
 from avcc.entropy.count import segment_bits
 from avcc.errors import FormatError, RateError
-from avcc.layers import loaded
-from avcc.pitch import Pitch
+from avcc.live.receiver import Receiver
+from avcc.live.sender import Sender
 from avcc.quantise.rate import STRIDES, Costs, Plan, check_mode, ranked
 from avcc.quantise.scalar import STEPS
-from avcc.quantise.symbols import Quantiser, Tokens
+from avcc.quantise.symbols import Tokens
 from avcc.span import span
 from avcc.stages import (
     FRAME_RATE,
     SEGMENT_FRAMES,
     Clip,
+    Crop,
     Features,
     Head,
     OperatingPoint,
@@ -63,8 +63,8 @@ class Codec:
         self.device = device_named(device)
 
     @property
-    def _encoder(self) -> _Encoder:
-        return _encoder(weights.default(), self.device)
+    def _encoder(self) -> Encoder:
+        return encoder(weights.default(), self.device)
 
     def encode(
         self,
@@ -99,6 +99,38 @@ class Codec:
         data = written(stream)
         assert len(data) <= budget
         return data
+
+    def sender(
+        self,
+        bitrate: float,
+        *,
+        crop: Crop | None = None,
+        sound: bool = True,
+        mode: str = "auto",
+        fec: bool = False,
+        seed: int = 0,
+        warn: Warn | None = None,
+    ) -> Sender:
+        """What codes a clip that isn't over, as an open stream (``live.sender``)."""
+        check_mode(mode, sound)
+        return Sender(
+            self._encoder, bitrate,
+            crop=crop, sound=sound, mode=mode, fec=fec, seed=seed, warn=warn,
+        )  # fmt: skip
+
+    def receiver(
+        self,
+        *,
+        steps: int | None = None,
+        seed: int | None = None,
+        max_duration: float = DECODER.seconds,
+        warn: Warn | None = None,
+    ) -> Receiver:
+        """What decodes an open stream while it comes (``live.receiver``)."""
+        return Receiver(
+            self.device, steps=steps or DEFAULT_STEPS, seed=seed, max_duration=max_duration,
+            warn=warn,
+        )  # fmt: skip
 
     def _analysed(
         self, clip: Clip, progress: Progress | None, warn: Warn | None
@@ -234,7 +266,7 @@ class Codec:
         for sentence in coder.damage(stream, symbols):
             if warn:
                 warn(sentence)
-        nets = _decoder(stream.head.model, self.device)
+        nets = decoder(stream.head.model, self.device)
         features = nets.dequantised(symbols)
         noise = symbols.head.seed if seed is None else seed
         told = partial(progress, "denoising") if progress else None
@@ -253,17 +285,6 @@ class Codec:
         return Clip(frames, part.count, audio, symbols.head.crop)
 
 
-class _Encoder:
-    """What encoding needs of one model."""
-
-    def __init__(self, model: bytes, device: str) -> None:
-        self.book = weights.codebook(model)
-        self.bank, self.shape = banks(self.book.arrays)
-        self.quantiser = Quantiser(self.book)
-        self.ear = loaded(Ear(), weights.tensors(model, "speech"), "ear.", device)
-        self.pitch = loaded(Pitch(), weights.tensors(model, "vocoder"), "vocoder.pitch.", device)
-
-
 def _surroundings(clip: Clip, frame: int, budget: int) -> tuple[int, bytes] | None:
     """The coded still of what lies around the crop at ``frame``; ``None`` where nothing does."""
     if clip.around is None or clip.crop is None:
@@ -271,6 +292,4 @@ def _surroundings(clip: Clip, frame: int, budget: int) -> tuple[int, bytes] | No
     return fitting(squeezed(clip.around(frame), clip.crop), budget)
 
 
-_encoder = lru_cache(maxsize=2)(_Encoder)
-_decoder = lru_cache(maxsize=2)(Decoder)
 _PLACEHOLDER = b"\0"  # stands for a picture while the rest of a file is measured

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 
 import numpy as np
 
@@ -44,9 +44,9 @@ class Decoder:
         self.renderer = loaded(Renderer(), nets["renderer"], "renderer.", device)
         self.speaker = Speaker(loaded(Vocoder(), nets["vocoder"], "vocoder.", device))
 
-    def dequantised(self, symbols: Symbols) -> Features:
-        """Features with decoded key frames. Raises ``FormatError`` where one is no picture."""
-        keys = [
+    def keys(self, symbols: Symbols) -> tuple[KeyFrame, ...]:
+        """The decoded key frames. Raises ``FormatError`` where one is no picture."""
+        return tuple(
             KeyFrame(
                 identity.shown_picture(one.picture, one.side),
                 self.shape.mesh(shape_vector(one)),
@@ -54,8 +54,11 @@ class Decoder:
                 len(one.picture),
             )
             for one in symbols.identities
-        ]
-        return self.quantiser.features(symbols, tuple(keys))
+        )
+
+    def dequantised(self, symbols: Symbols) -> Features:
+        """Features with decoded key frames. Raises ``FormatError`` where one is no picture."""
+        return self.quantiser.features(symbols, self.keys(symbols))
 
     def denoised(
         self,
@@ -102,6 +105,12 @@ class Decoder:
         level = float(features.voice[-1])
         how = level, samples, first, seed, features.pitch
         return self.speaker(latents.mel, features.silent, *how)
+
+
+@lru_cache(maxsize=2)
+def decoder(model: bytes, device: str) -> Decoder:
+    """The decoder of a model, made once. Raises ``ModelError`` where there is no such model."""
+    return Decoder(model, device)
 
 
 def composed(

@@ -57,8 +57,10 @@ def largest(default: int, told: str) -> Any:
 
 
 def extras(command: Any) -> Any:
-    """The options ``--scene`` and ``--fec`` of ``encode``."""
+    """The options ``--scene``, ``--fec`` and ``--live`` of ``encode``."""
     for option in (
+        click.option("--live", is_flag=True,
+                     help="Write each segment when it is there: for a clip that isn't over."),
         click.option("--fec", is_flag=True,
                      help="Send a coarse copy of each segment, for where it is lost."),
         click.option("--scene", is_flag=True,
@@ -66,6 +68,12 @@ def extras(command: Any) -> Any:
     ):  # fmt: skip
         command = option(command)
     return command
+
+
+def face(command: Any) -> Any:
+    """The option ``--face`` of ``decode``."""
+    told = "The face alone, where the file has its surroundings."
+    return click.option("--face", "alone", is_flag=True, help=told)(command)
 
 
 def part(command: Any) -> Any:

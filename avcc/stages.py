@@ -142,7 +142,8 @@ class Symbols:
     ``cuts``: frames at which another shot begins, rising. ``pitch``: int64 of every frame, in
     sixteenths of an octave from 120 Hz, in parts of ``PITCH_FRAMES``; empty where none is sent.
     ``scene``: the surroundings, as side and AV1 picture. ``copies``: coarse copies of the segments,
-    which count where the segments are lost; empty where none are sent."""
+    which count where the segments are lost; empty where none are sent. ``points``: as in
+    ``Stream``."""
 
     head: Head
     identities: tuple[Identity, ...]
@@ -151,12 +152,18 @@ class Symbols:
     pitch: tuple[np.ndarray | None, ...] = ()
     scene: tuple[int, bytes] | None = None
     copies: tuple[Copy | None, ...] = ()
+    points: tuple[OperatingPoint | None, ...] = ()
+
+    def point(self, number: int) -> OperatingPoint:
+        """What was sent of a segment."""
+        own = self.points[number] if self.points else None
+        return self.head.point if own is None else own
 
     def received(self, number: int) -> Copy | None:
         """What there is of a segment: itself, or its copy, or nothing."""
         whole = self.segments[number]
         if whole is not None:
-            return Copy(self.head.point, whole)
+            return Copy(self.point(number), whole)
         return self.copies[number] if self.copies else None
 
 
@@ -168,7 +175,10 @@ class Stream:
     ``None`` where the bytes were damaged. ``damage``: sentences for a person, empty if all is well.
     ``cuts``: frames at which another shot begins. ``pitch``: payloads of its parts, as segments.
     ``scene``: the surroundings, as side and AV1 picture. ``copies``: (operating point, payload) of
-    coarse copies of the segments; empty where there are none.
+    coarse copies of the segments; empty where there are none. ``points``: the operating point of
+    each segment (``None`` where it's lost) in an open stream, which is written before its length is
+    known; empty in any other, where the head's is that of all. ``unended``: an open stream that
+    doesn't say where it ends, for it was cut off or isn't over.
     """
 
     head: Head
@@ -179,6 +189,13 @@ class Stream:
     pitch: tuple[bytes | None, ...] = ()
     scene: tuple[int, bytes] | None = None
     copies: tuple[tuple[OperatingPoint, bytes] | None, ...] = ()
+    points: tuple[OperatingPoint | None, ...] = ()
+    unended: bool = False
+
+    def point(self, number: int) -> OperatingPoint:
+        """What was sent of a segment."""
+        own = self.points[number] if self.points else None
+        return self.head.point if own is None else own
 
 
 @dataclass(frozen=True)

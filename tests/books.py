@@ -61,9 +61,11 @@ def symbols(
     picture: int = 900,
     pitch: float = 0.0,
     coarse: OperatingPoint | None = None,
+    own: tuple[OperatingPoint, ...] = (),
 ) -> Symbols:
     """A clip of random symbols for ``book()``; ``spread``: of the motion, in quantiser steps;
-    ``pitch``: how much it moves, nothing is sent where it doesn't; ``coarse``: of copies."""
+    ``pitch``: how much it moves, nothing is sent where it doesn't; ``coarse``: of copies; ``own``:
+    of segments in turn, in an open stream."""
     point = point or OperatingPoint(2, 1, 1, True)
     rng = np.random.default_rng(seed)
 
@@ -80,7 +82,8 @@ def symbols(
         return Segment(n, motion, tokens, acoustic)
 
     starts = range(0, frames, SEGMENT_FRAMES)
-    segments = tuple(segment(start, point) for start in starts)
+    points = tuple(own[n % len(own)] for n in range(len(starts))) if own else ()
+    segments = tuple(segment(start, points[n] if own else point) for n, start in enumerate(starts))
     voice = rng.integers(0, LEVELS, VOICE if sound else 0)
     one = Identity(rng.bytes(picture), 256, rng.integers(-40, 41, SHAPE), voice)
     head = Head(
@@ -96,7 +99,7 @@ def symbols(
     codes = np.rint(moves).astype(np.int64).cumsum()
     parts = tuple(codes[a : a + PITCH_FRAMES] for a in range(0, len(codes), PITCH_FRAMES))
     copies = tuple(Copy(coarse, segment(start, coarse)) for start in starts if coarse)
-    return Symbols(head, (one,), segments, pitch=parts, copies=copies)
+    return Symbols(head, (one,), segments, pitch=parts, copies=copies, points=points)
 
 
 def same(a: Symbols, b: Symbols) -> bool:

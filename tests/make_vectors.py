@@ -15,6 +15,7 @@ import avcc
 from avcc import weights
 from avcc.stages import MODES, Clip, Crop
 from tests.test_codec import talk
+from tests.test_live import sent
 from tests.test_scene import scenic
 
 FOLDER = Path(__file__).parent / "vectors"
@@ -42,6 +43,7 @@ def clips() -> dict[str, tuple[Clip, float]]:
         "pitch": (clip, 3000),
         "scene": (scenic(), 6000),
         "copies": (long, 3000),
+        "live": (long, 2000),
     }
 
 
@@ -53,8 +55,11 @@ def main() -> None:
         if not path.exists():
             mode, seed = name if name in MODES else "auto", 77 if name == "seeded" else 0
             scene, fec = name == "scene", name == "copies"
-            data = avcc.encode(clip, rate, mode=mode, seed=seed, scene=scene, fec=fec)
-            path.write_bytes(data)
+            if name == "live":
+                path.write_bytes(b"".join(sent(fec=True)))
+            else:
+                data = avcc.encode(clip, rate, mode=mode, seed=seed, scene=scene, fec=fec)
+                path.write_bytes(data)
             print(f"{path.name}: {path.stat().st_size} bytes")
 
 

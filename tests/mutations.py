@@ -24,7 +24,7 @@ from avcc.stages import Symbols
 
 Files = tuple[bytes, ...]
 Mutation = Callable[[np.random.Generator, bytes, Files], bytes]
-TYPES = b"HIScprstqQZ\x00\xff1"
+TYPES = b"HISceprstqQZ\x00\xff1"
 NUMBERS = (0, 1, 2, 99, 126, 127, 128, 255, 2047, 65_535, 65_536, 1 << 20, 1 << 28, 1 << 34)
 
 
@@ -156,7 +156,7 @@ def spoil_head(rng: np.random.Generator, data: bytes, files: Files) -> bytes:
 
     def number() -> bytes:
         if rng.random() < 0.5:
-            return varint(int(rng.integers(1, 400)))
+            return varint(int(rng.integers(0, 400)))
         return varint(NUMBERS[rng.integers(len(NUMBERS))])
 
     model = data[13:17] if rng.random() < 0.9 else rng.bytes(4)
@@ -209,7 +209,7 @@ def spoil_symbols(rng: np.random.Generator, data: bytes, files: Files) -> bytes:
             copies[n] = replace(copy, segment=replace(copy.segment, motion=moved))
             segments[n] = None if rng.random() < 0.5 else segments[n]
     parts = tuple(identities), tuple(segments), symbols.cuts, tuple(pitch), symbols.scene
-    spoiled = Symbols(symbols.head, *parts, tuple(copies))
+    spoiled = Symbols(symbols.head, *parts, tuple(copies), symbols.points)
     return write(coder.encode(spoiled, book))
 
 

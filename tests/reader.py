@@ -6,10 +6,11 @@ codebook (``safetensors.numpy.load_file``), raises ``Wrong`` for a file to refus
 
     head        model (hexadecimal), seed, rate [numerator, denominator] in lowest terms, frames,
                 samples, stride, layers, step, semantic (0 or 1), crop [x, y, side, width, height]
-                or None
+                or None; open (True) where the stream is open
     identities  a list of dicts: frame, side, shape, voice, picture (bytes)
     segments    a list of dicts, None where one is lost: motion (a list of codes, absolute values),
-                semantic (a token a frame), acoustic (a list a frame, empty if it is silent)
+                semantic (a token a frame), acoustic (a list a frame, empty if it is silent), and
+                stride, layers, step in an open stream
     pitch       a list of lists, None where a part is missing or says nothing; empty if all are
     scene       [side, picture (bytes)], None where there is none
     copies      a list of dicts as in segments, and stride, layers, step; None where a segment has
@@ -111,26 +112,70 @@ def chunks(data: bytes) -> Iterator[Chunk | None]:
         chunk = chunk_at(data, at)
         yield chunk
         at = chunk[3] if chunk else at + 1
-        while not chunk and at < len(data) and not (data[at] in b"ISprs" and chunk_at(data, at)):
+        while not chunk and at < len(data) and not (data[at] in b"ISeprs" and chunk_at(data, at)):
             at += 1
 
 
-def read_head(flags: int, payload: bytes, minor: int) -> dict[str, Any]:
+def read_length(fields: Fields, sound: bool) -> tuple[int, int]:
+    """Frames and samples."""
+    frames, samples = fields.varint(1, 2_160_000), 0
+    if sound:
+        samples = fields.zigzag() + 640 * frames
+        need(1 <= samples <= 1_382_400_000, "the number of samples is out of range")
+    return frames, samples
+
+
+def read_number(fields: Fields, flags: int) -> int:
+    """Of a segment, a copy, or a part of the pitch."""
+    need(flags < 128, "unknown flags of a numbered chunk")
+    return fields.varint(127, 1 << 35) if flags == 127 else flags
+
+
+def read_point(fields: Fields) -> dict[str, int]:
+    """An operating point."""
+    stride, layers = divmod(fields.varint(0, 17 * 50 + 16), 17)
+    return {"stride": stride, "layers": layers, "step": fields.varint(0, 255)}
+
+
+def length_of(found: list[Chunk | None], sound: bool) -> tuple[int, int]:
+    """Frames and samples of an open stream, of which all but the head is given."""
+    last = -1
+    for kind, flags, payload, _ in filter(None, found):
+        fields = Fields(payload)
+        try:
+            if kind == "e":
+                need(flags == 0, "unknown flags of the end")
+                length = read_length(fields, sound)
+                need(not fields.rest(), "bytes behind the end's fields")
+                return length
+            if kind == "S":
+                number = read_number(fields, flags)
+                last = max(last, number if number < 21_600 else -1)
+        except Wrong:
+            continue
+    need(last >= 0, "an open stream without a segment")
+    frames = 100 * (last + 1)
+    return frames, 640 * frames if sound else 0
+
+
+def read_head(flags: int, payload: bytes, minor: int, found: list[Chunk | None]) -> dict[str, Any]:
+    """``found``: what follows."""
     need(flags < 32, "unknown flags of the head")
-    fields, rate, samples, crop = Fields(payload), Fraction(25), 0, None
+    fields, rate, crop = Fields(payload), Fraction(25), None
     head: dict[str, Any] = {"model": fields.take(4).hex()}
     head["seed"] = int.from_bytes(fields.take(2), "big") if flags & 16 else 0
     need(head["seed"] > 0 or not flags & 16, "the seed is 0")
     if flags & 8:
         rate = Fraction(fields.varint(1, 1_000_000), fields.varint(1, 1_000_000))
         need(Fraction(1, 1000) <= rate <= 1000, "the frame rate is out of range")
-    frames = fields.varint(1, 2_160_000)
-    if flags & 4:
-        samples = fields.zigzag() + 640 * frames
-        need(1 <= samples <= 1_382_400_000, "the number of samples is out of range")
+    if minor >= 4 and payload[fields.at : fields.at + 1] == b"\0":
+        fields.take(1)
+        frames, samples = length_of(found, flags & 4 > 0)
+        head["open"] = True
+    else:
+        frames, samples = read_length(fields, flags & 4 > 0)
     head |= {"rate": [*rate.as_integer_ratio()], "frames": frames, "samples": samples}
-    head["stride"], head["layers"] = divmod(fields.varint(0, 17 * 50 + 16), 17)
-    head |= {"step": fields.varint(0, 255), "semantic": int(flags & 2 > 0)}
+    head |= read_point(fields) | {"semantic": int(flags & 2 > 0)}
     if flags & 1:
         crop = [fields.zigzag(), fields.zigzag(), *(fields.varint(1, 65_535) for _ in "123")]
         need(max(map(abs, crop)) <= 65_535, "the crop is out of range")
@@ -214,20 +259,24 @@ def read_copy(flags: int, payload: bytes, head: Any, arrays: Any) -> tuple[int, 
     """The number of a segment, -1 where the chunk is malformed, and its copy, None if senseless."""
     fields = Fields(payload)
     try:
-        need(flags < 128, "unknown flags of a copy")
-        number = fields.varint(127, 1 << 35) if flags == 127 else flags
+        number = read_number(fields, flags)
         need(100 * number < head["frames"], "there is no such segment")
-        stride, layers = divmod(fields.varint(0, 17 * 50 + 16), 17)
-        point = {"stride": stride, "layers": layers, "step": fields.varint(0, 255)}
+        point = read_point(fields)
     except Wrong:
         return -1, None
     try:
-        need(point["step"] < len(arrays["context.motion_first"]) or not stride, "no such step")
-        need(layers <= len(arrays["context.acoustic_class"]), "no such layer")
-        frames = min(100, head["frames"] - 100 * number)
-        return number, point | read_segment(fields.rest(), frames, head | point, arrays)
+        return number, read_pointed(fields.rest(), number, point, head, arrays)
     except Wrong:
         return number, None
+
+
+def read_pointed(code: bytes, number: int, point: Any, head: Any, arrays: Any) -> dict[str, Any]:
+    """A segment, or a copy of one, with an operating point of its own."""
+    steps = len(arrays["context.motion_first"])
+    need(point["step"] < steps or not point["stride"], "no such step")
+    need(point["layers"] <= len(arrays["context.acoustic_class"]), "no such layer")
+    frames = min(100, head["frames"] - 100 * number)
+    return point | read_segment(code, frames, head | point, arrays)
 
 
 def read_motion(coder: Decoder, frames: int, head: Any) -> list[list[int]]:
@@ -276,8 +325,7 @@ def read_pitch(flags: int, payload: bytes, frames: int, arrays: Any) -> tuple[in
     """The number of a part, -1 where it is malformed, and its pitches, None if senseless."""
     fields = Fields(payload)
     try:
-        need(flags < 128, "unknown flags of the pitch")
-        number = fields.varint(127, 1 << 35) if flags == 127 else flags
+        number = read_number(fields, flags)
         need(1000 * number < frames, "there is no such part")
     except Wrong:
         return -1, None
@@ -332,10 +380,10 @@ def read_scene(flags: int, payload: bytes, head: dict[str, Any]) -> list[Any] | 
 def read(data: bytes, arrays: Any) -> dict[str, Any]:
     """All there is in a file; ``arrays`` are those of the codebook that its head names."""
     need(len(data) >= 10 and data[:9] == b"\x89AVC\r\n\x1a\n\1", "not a file of this version")
-    stream, nothing = chunks(data), ("?", 0, b"", 0)
-    kind, flags, payload, _ = next(stream, None) or nothing
+    stream, nothing = list(chunks(data)), ("?", 0, b"", 0)
+    kind, flags, payload, _ = (stream or [None])[0] or nothing
     need(kind == "H", "there is no head in front")
-    head = read_head(flags, payload, data[9])
+    head = read_head(flags, payload, data[9], stream[1:])
     frames, steps = head["frames"], len(arrays["context.motion_first"])
     need(head["step"] < steps or not head["stride"], "the codebook has no such step")
     need(head["layers"] <= len(arrays["context.acoustic_class"]), "it has no such layer")
@@ -347,7 +395,7 @@ def read(data: bytes, arrays: Any) -> dict[str, Any]:
     scenes: list[Any] = []
     copies: dict[int, Any] = {}
     last, seen = -1, set()
-    for chunk in stream:
+    for chunk in stream[1:]:
         kind, flags, payload, _ = chunk or nothing
         need(kind in "IS" or not kind.isupper(), "there is a second head or an unknown chunk")
         need(bool(identities) or kind == "I" or kind.islower(), "first identity is damaged")
@@ -360,13 +408,17 @@ def read(data: bytes, arrays: Any) -> dict[str, Any]:
                 identities.append(identity | read_code(code, head, arrays))
             elif kind == "S":
                 fields = Fields(payload)
-                need(flags < 128, "unknown flags of a segment")
-                number = fields.varint(127, 1 << 35) if flags == 127 else flags
+                number = read_number(fields, flags)
                 need(number < len(segments), "there is no such segment")
+                point = read_point(fields) if head.get("open") else {}
                 need(number not in seen, "the segment comes twice")
                 seen.add(number)
                 count = min(100, frames - 100 * number)
-                segments[number] = read_segment(fields.rest(), count, head, arrays)
+                if point:
+                    found = read_pointed(fields.rest(), number, point, head, arrays)
+                    segments[number] = found
+                else:
+                    segments[number] = read_segment(fields.rest(), count, head, arrays)
             elif kind == "c" and cuts is None:
                 cuts = read_cuts(flags, payload, frames)
             elif kind == "p":

@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from avcc import cli, codec, weights
+from avcc import cli, weights
 from avcc.codec import Codec
 from avcc.container.layout import SEGMENT, Chunk
 from avcc.container.read import chunks, read
 from avcc.container.write import write
+from avcc.decoder import decoder
 from avcc.entropy import coder
 from avcc.stages import Latents, Stream
 
@@ -142,5 +143,5 @@ def test_decode_does_what_was_said(
 def concealed(lost: tuple[int, ...]) -> Latents:
     stream = read(missing(*lost))
     symbols = coder.decode(stream, weights.codebook(stream.head.model))
-    nets = codec._decoder(stream.head.model, "cpu")
+    nets = decoder(stream.head.model, "cpu")
     return nets.denoised(nets.dequantised(symbols), symbols, 4, 0, None)

@@ -20,7 +20,7 @@ import reader
 from safetensors.numpy import load_file
 
 from avcc import weights
-from avcc.container.layout import COPY, CUTS, PITCH, SEGMENT, pack_chunk, varint
+from avcc.container.layout import COPY, CUTS, END, PITCH, SEGMENT, pack_chunk, varint
 from avcc.container.read import read
 from avcc.container.write import pack_identity, write
 from avcc.entropy.coder import Encoder, decode, encode
@@ -49,6 +49,10 @@ def by_avcc(data: bytes, book: Codebook) -> dict[str, Any]:
     ]
     segments = [seg and told_of(seg, silence) for seg in clip.segments]
     named = dict(zip(FIELDS.split(), head, strict=True))
+    if stream.points:
+        named["open"] = True
+        own = enumerate(clip.segments)
+        segments = [seg and copied(Copy(clip.point(n), seg), silence) for n, seg in own]
     told: dict[str, Any] = {"head": named, "identities": identities, "segments": segments}
     pitch = [None if part is None else part.tolist() for part in clip.pitch]
     told |= {"scene": clip.scene and list(clip.scene)}
@@ -89,7 +93,9 @@ def clip_of(seed: int) -> Stream:
     frames, spread = 1 + int(rng.integers(330)), (0.0, 0.5, 4.0, 40.0, 20_000.0)[seed % 7 % 5]
     tune = (0.0, 0.3, 3.0, 300.0)[seed // 2 % 4]
     coarse = OperatingPoint(seed % 7, seed % 2, seed % 2, point.semantic) if seed % 3 else None
-    clip = books.symbols(seed, frames, point, seed % 4 < 3, spread, crop, 1 + seed, tune, coarse)
+    own = tuple(replace(point, motion_stride=n, motion_step=n % 3) for n in (seed % 9, 1, 50))
+    how = crop, 1 + seed, tune, coarse, own if seed % 5 > 2 else ()
+    clip = books.symbols(seed, frames, point, seed % 4 < 3, spread, *how)
     head = replace(clip.head, rate=Fraction(1 + seed, 1 + seed % 9) if seed % 2 else Fraction(25))
     first = replace(clip.identities[0], frame=int(rng.integers(frames)) if seed % 6 > 3 else 0)
     wild = np.rint(rng.normal(0, 10.0 ** (seed % 6), books.SHAPE)).astype(np.int64)
@@ -208,6 +214,46 @@ def test_chunks_in_any_order_agree() -> None:
     assert doubled > 20
     for bad in (b"", b"RIFF", b"\x89AVC\r\n\x1a\n\1", b"\x89AVC\r\n\x1a\n\2\0" + head + first):
         assert not agree(bad)
+
+
+def test_open_streams_agree() -> None:
+    """Ended or not, twice, wrongly; numbers that aren't due; operating points that aren't there."""
+    own = OperatingPoint(25, 1, 1, True), OperatingPoint(0, 200, 0, True)
+    clip = books.symbols(8, 410, OperatingPoint(5, 0, 2, True), picture=9, own=own)
+    data = write(encode(clip, BOOK))
+    head, first, *segments, end = chunks_of(data)
+    assert end[:1] == b"e" and data[9] == 4
+    found = agree(data)
+    assert found["head"]["frames"] == 410 and found["head"]["open"]
+    assert [seg["stride"] for seg in found["segments"]] == [25, 0, 25, 0, 25]
+    cut = agree(b"".join([data[:10], head, first, *segments[:4]]))
+    assert (cut["head"]["frames"], cut["head"]["samples"]) == (400, 256_000)
+    assert cut["segments"] == found["segments"][:4]
+    assert not agree(data[:10] + head + first), "nothing came"
+    assert not agree(data[:9] + b"\3" + data[10:]), "earlier versions have no open streams"
+    assert not agree(data[:10] + head + first + end[:-1]), "the end is damaged"
+    closed = write(encode(replace(clip, points=(), segments=(None,) * 5), BOOK))
+    assert agree(closed + end)["head"] == agree(closed)["head"], "an end says nothing there"
+    ends = [pack_chunk(END, n % 2, number + more) for n in (0, 0, 1)
+            for number in (b"\0", b"\1\0", b"\xe3\2\0", b"\xff\xff\xff\x7f\0", b"\x9a\3\xc7\1", b"")
+            for more in (b"", b"\0")]  # fmt: skip
+    code = segments[1][3:-4]
+    assert code[:2] == b"\0\xc8", "without motion, at a step that there isn't"
+    points = b"\0\xc8", b"\x12\1", b"\x12\3", b"\x12\xc8\1", b"\xd3\6\1", b"\3\0", b""
+    pool = [head, first, end, *ends, *segments, *segments]
+    pool += [pack_chunk(SEGMENT, n, p + code[3:]) for n in (0, 1, 4, 5, 126, 130) for p in points]
+    numbers = (varint(127), varint(21_599), varint(21_600), b"\xff\xff\xff\xff\x7f")
+    pool += [pack_chunk(SEGMENT, 127, n + code) for n in numbers]
+    rng, refused, lost, ended = np.random.default_rng(9), 0, 0, 0
+    for trial in range(300):
+        drawn = [pool[i] for i in rng.integers(1 + trial % 2, len(pool), trial % 11)]
+        if trial % 7 == 0 and drawn:
+            drawn[0] = drawn[0][:-1]
+        found = agree(data[:9] + bytes([3 + (trial % 9 > 0)]) + head + first + b"".join(drawn))
+        refused += not found
+        lost += None in found.get("segments", [])
+        ended += bool(found) and found["head"]["frames"] % 100 > 0
+    assert refused > 30 and lost > 30 and ended > 30
 
 
 def test_senseless_symbols_agree() -> None:

@@ -20,8 +20,8 @@ SHARED = {"avcc.entropy.tables", "avcc.media.mesh", "avcc.analysis.mel"}
 # The journeys, and their ends: files, the command line, the public names, what tells where bits
 # went, what looks whether all of it works, and what writes networks for other runtimes.
 MAY_KNOW_STAGES = {
-    *("codec.py", "decoder.py", "files.py", "cli.py", "__init__.py"),
-    *("container/describe.py", "doctor.py", "export.py"),
+    *("codec.py", "encoder.py", "decoder.py", "files.py", "cli.py", "__init__.py"),
+    *("live/sender.py", "live/receiver.py", "container/describe.py", "doctor.py", "export.py"),
 }
 MOST_LINES = 300
 LIGHT = {"avcc", "click", "av", "numpy"} | set(sys.stdlib_module_names)

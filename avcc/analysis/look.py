@@ -20,7 +20,7 @@ from avcc.stages import SIDE, Clip, KeyFrame
 
 CANDIDATES = 96  # pictures kept at most
 
-_NEVER = "the face is too small, turned or hidden to be followed in any picture"
+NEVER = "the face is too small, turned or hidden to be followed in any picture"
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def look(clip: Clip, bank: MotionBank, progress: Callable[[float], None] | None 
                 progress((i + 1) / clip.count)
     found = np.flatnonzero(~np.isnan(places[:, 0]))
     if not len(found):
-        raise MediaError(_NEVER)
+        raise MediaError(NEVER)
     kept = kept or [_again(clip, int(found[0]), bank)]
     shots = cuts(changes)
     keys, away = chosen_keys(kept, found, places[found], shots)
@@ -87,4 +87,4 @@ def _again(clip: Clip, wanted: int, bank: MotionBank) -> Candidate:
             mesh = finder.points(picture)
             if mesh is not None:
                 return Candidate(KeyFrame(picture, mesh, i), bank.project(mesh), 1.0)
-    raise MediaError(_NEVER)
+    raise MediaError(NEVER)

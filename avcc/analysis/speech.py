@@ -3,7 +3,7 @@ pitch."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -90,17 +90,23 @@ class Ear(nn.Module):
 
         ``pitch``: the network that helps to find it; without one nothing looks for it.
         """
-        device = self.mel.bank.device
         whole = np.zeros(frames * SAMPLES_PER_FRAME, np.float32)
         whole[: len(wave)] = wave[: len(whole)]
         level = active_level(whole)
         if level < FAINT:
             return silence(frames)
         whole *= LEVEL / level
-        silent = silent_frames(whole)
+        found = self.heard(whole, silent_frames(whole), pitch)
+        return replace(found, semantic=centred(found.semantic, found.silent), level=level)
+
+    @torch.no_grad()
+    def heard(self, wave: np.ndarray, silent: np.ndarray, pitch: Pitch | None = None) -> Hearing:
+        """The same of a voice at ``LEVEL``, float32 (640 T,), whose silence (T,) is known; features
+        aren't centred."""
+        device = self.mel.bank.device
         features, latents, codes, weights, pitches = [], [], [], [], []
-        for start, end, first, last in windows(frames):
-            samples = whole[start * SAMPLES_PER_FRAME : end * SAMPLES_PER_FRAME]
+        for start, end, first, last in windows(len(silent)):
+            samples = wave[start * SAMPLES_PER_FRAME : end * SAMPLES_PER_FRAME]
             sound = torch.from_numpy(samples)[None].to(device)
             mel = self.mel(sound)
             kept = slice(first - start, last - start)
@@ -112,11 +118,11 @@ class Ear(nn.Module):
             if pitch is not None:
                 pitches.append(likelihood(sound, mel, pitch)[kept])
         return Hearing(
-            centred(np.concatenate(features), silent),
+            np.concatenate(features),
             np.concatenate(latents),
             silent,
             np.average(np.stack(codes), 0, weights).astype(np.float32),
-            level,
+            LEVEL,
             np.concatenate(pitches) if pitches else None,
         )
 

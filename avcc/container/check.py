@@ -19,6 +19,7 @@ NAMES = {
     layout.COPY: "copy",
     layout.PITCH: "pitch",
     layout.SCENE: "scene",
+    layout.END: "end",
 }
 
 

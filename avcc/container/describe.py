@@ -69,6 +69,7 @@ def info(data: bytes, book: Codebook | None = None) -> dict[str, Any]:
         "seed": head.seed,
         "crop": None if crop is None else dict(vars(crop)),
         "operating_point": dict(vars(point)),
+        "open": bool(stream.points),
         "mode": mode_of(head),
         "segments": len(stream.segments),
         "key_frames": [
@@ -117,6 +118,8 @@ def lines(told: dict[str, Any]) -> list[str]:
         shown,
         f"{told['mode']}: motion {motion}; voice {voice}",
     ]
+    if told["open"]:
+        out[-1] = f"live, each segment in its own way; begun as {out[-1]}"
     if told["cuts"]:
         out.append(f"{len(told['cuts']) + 1} shots")
     if crop is not None:
@@ -182,12 +185,12 @@ def _split(stream: Stream, book: Codebook | None) -> tuple[float | None, str, li
         frames = coder.segment_frames(stream.head, number)
         reader = coder.Decoder(book, payload)
         try:
-            seg = segment(reader, book, stream.head.point, frames, None)
+            seg = segment(reader, book, stream.point(number), frames, None)
             reader.close()
         except FormatError:
             lost.append(f"Segment {number} makes no sense and will be concealed.")
             continue
-        segment(cost, book, stream.head.point, frames, seg)
+        segment(cost, book, stream.point(number), frames, seg)
     total = cost.bits["motion"] + cost.bits["audio"]
     note = ""
     if len(keep) < len(stream.segments):

@@ -6,6 +6,7 @@ the flags mean is up to the type, because at 2 kbps every byte is a thousandth o
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from zlib import crc32
@@ -23,11 +24,12 @@ from avcc.stages import (
 
 SIGNATURE = b"\x89AVC\r\n\x1a\n"
 MAJOR = 1
-PLAIN, PITCHED, SCENIC, COPIED = 0, 1, 2, 3  # minor versions: the first that have such a chunk
+# Minor versions: the first that have such a chunk, and open streams.
+PLAIN, PITCHED, SCENIC, COPIED, OPEN = 0, 1, 2, 3, 4
 START = len(SIGNATURE) + 2  # where the first chunk lies
 
 # Chunk types, as numbers.
-HEAD, IDENTITY, SEGMENT, COPY, CUTS, PITCH, SCENE, TEXT = b"HISrcpst"
+HEAD, IDENTITY, SEGMENT, COPY, CUTS, END, PITCH, SCENE, TEXT = b"HISrcepst"
 # Largest payloads, by type. Nothing is read before its length was compared with these.
 PAYLOAD_MOST = {HEAD: 64, IDENTITY: 1 << 21, SEGMENT: 1 << 18}
 OTHER_MOST = 1 << 20
@@ -47,6 +49,8 @@ CROP_MOST = 65_535  # pixels, of any size; positions lie in +- this
 PICTURE_MOST = 1 << 20  # bytes
 CODE_MOST = 65_535  # bytes of the code of shape and voice
 VARINT_BYTES = 5
+
+Ending = Callable[[bool], tuple[int, int]]  # whether there is sound -> frames, samples
 
 
 @dataclass(frozen=True)
@@ -190,8 +194,9 @@ def parse_point(cursor: Cursor, semantic: bool) -> OperatingPoint:
     return OperatingPoint(stride, cursor.varint(STEP_MOST, "motion step"), layers, semantic)
 
 
-def pack_head(head: Head) -> tuple[int, bytes]:
-    """(flags, payload) of the head's chunk; ``FormatError`` for fields out of range."""
+def pack_head(head: Head, opened: bool = False) -> tuple[int, bytes]:
+    """(flags, payload) of the head's chunk; ``FormatError`` for fields out of range. ``opened``: of
+    an open stream, which doesn't say how long it is."""
     check_head(head)
     point, crop = head.point, head.crop
     flags, out = 0, bytearray(head.model)
@@ -201,11 +206,8 @@ def pack_head(head: Head) -> tuple[int, bytes]:
     if head.rate != 25:
         flags |= RATED
         out += varint(head.rate.numerator) + varint(head.rate.denominator)
-    out += varint(head.frames)
-    if head.samples:
-        # Sound nearly always ends with the picture, so the difference is what is short.
-        flags |= SOUND
-        out += zigzag(head.samples - head.frames * SAMPLES_PER_FRAME)
+    flags |= SOUND if head.samples else 0
+    out += varint(0) if opened else pack_length(head.frames, head.samples)
     flags |= SEMANTIC if point.semantic else 0
     out += pack_point(point)
     if crop is not None:
@@ -215,9 +217,27 @@ def pack_head(head: Head) -> tuple[int, bytes]:
     return flags, bytes(out)
 
 
-def parse_head(flags: int, payload: bytes, minor: int = PLAIN) -> Head:
+def pack_length(frames: int, samples: int) -> bytes:
+    """How long pictures and sound are. Sound nearly always ends with the picture, so the difference
+    is what is short."""
+    return varint(frames) + (zigzag(samples - frames * SAMPLES_PER_FRAME) if samples else b"")
+
+
+def parse_length(cursor: Cursor, sound: bool) -> tuple[int, int]:
+    """The way back: (frames, samples)."""
+    frames, samples = cursor.varint(FRAMES_MOST, "number of frames", 1), 0
+    if sound:
+        samples = frames * SAMPLES_PER_FRAME + cursor.zigzag(SAMPLES_MOST, "number of samples")
+        bounded(samples, 1, SAMPLES_MOST, "number of samples")
+    return frames, samples
+
+
+def parse_head(
+    flags: int, payload: bytes, minor: int = PLAIN, ending: Ending | None = None
+) -> Head:
     """The head; ``FormatError`` for anything out of range. Fields that a later minor version
-    appends are passed over."""
+    appends are passed over. ``ending``: tells frames and samples of an open stream, from whether it
+    has sound; without it there are no open streams."""
     if flags >= 2 * SEEDED:
         raise FormatError("The head has flags that this version does not know.")
     cursor = Cursor(payload)
@@ -229,11 +249,12 @@ def parse_head(flags: int, payload: bytes, minor: int = PLAIN) -> Head:
     if flags & RATED:
         numerator = cursor.varint(RATE_TERM_MOST, "numerator of the frame rate", 1)
         rate = Fraction(numerator, cursor.varint(RATE_TERM_MOST, "denominator of the rate", 1))
-    frames = cursor.varint(FRAMES_MOST, "number of frames", 1)
-    samples = 0
-    if flags & SOUND:
-        samples = frames * SAMPLES_PER_FRAME + cursor.zigzag(SAMPLES_MOST, "number of samples")
-        bounded(samples, 1, SAMPLES_MOST, "number of samples")
+    sound = bool(flags & SOUND)
+    if ending and payload[cursor.at : cursor.at + 1] == varint(0):
+        cursor.take(1)
+        frames, samples = ending(sound)
+    else:
+        frames, samples = parse_length(cursor, sound)
     point = parse_point(cursor, bool(flags & SEMANTIC))
     crop = None
     if flags & CROPPED:

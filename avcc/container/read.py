@@ -14,7 +14,8 @@ from itertools import groupby
 from zlib import crc32
 
 from avcc.container import layout
-from avcc.container.layout import Chunk, Cursor, parse_chunk
+from avcc.container.layout import OPEN, Chunk, Cursor, parse_chunk
+from avcc.container.length import Length, numbered
 from avcc.container.limits import ALL, BYTES_MOST, CHUNKS_MOST, Limits, few
 from avcc.errors import FormatError
 from avcc.stages import Head, OperatingPoint, Stream
@@ -22,7 +23,7 @@ from avcc.stages import Head, OperatingPoint, Stream
 # Bytes that looking for the next sound chunk may checksum in all; real files need a fraction, and
 # bytes that were made to look like chunk after chunk shall not keep a reader busy for hours.
 SEARCH_MOST = 1 << 26
-_WANTED = re.compile(b"[ISprs]")  # what a search looks for: all that is large
+_WANTED = re.compile(b"[ISeprs]")  # what a search looks for: all that is large, and the end
 
 
 def version(data: bytes) -> tuple[int, int]:
@@ -38,6 +39,29 @@ def version(data: bytes) -> tuple[int, int]:
             f" {layout.MAJOR}. A newer avcc may read it."
         )
     return major, minor
+
+
+def is_open(data: bytes) -> bool | None:
+    """Whether a stream that begins like this is an open one; ``None``: more of it has to come.
+
+    ``FormatError`` where it is no ``.avc`` stream, or its head is damaged.
+    """
+    head = layout.START + 16 + layout.PAYLOAD_MOST[layout.HEAD]  # bytes, framing and all
+    if len(data) < layout.START:
+        if not layout.SIGNATURE.startswith(data[: len(layout.SIGNATURE)]):
+            version(data.ljust(layout.START, b"\0"))
+        return None
+    _, minor = version(data)
+    try:
+        first = parse_chunk(data, layout.START)
+    except FormatError:
+        if len(data) < head:
+            return None
+        raise
+    length = Length([])
+    with suppress(FormatError):  # said by ``read``, with all that follows
+        layout.parse_head(first.flags, first.payload, minor, length if minor >= OPEN else None)
+    return length.opened
 
 
 def chunks(data: bytes) -> Iterator[Chunk | str]:
@@ -80,16 +104,18 @@ def read(data: bytes, limits: Limits = ALL) -> Stream:
         raise FormatError(f"The head is damaged: {first}")
     if first.type != layout.HEAD:
         raise FormatError("The file does not begin with a head.")
-    head = layout.parse_head(first.flags, first.payload, minor)
+    length = Length(found)
+    head = layout.parse_head(first.flags, first.payload, minor, length if minor >= OPEN else None)
     limits.check(head)
     damage: list[str] = []
+    points: dict[int, OperatingPoint] = {}
     identities: list[tuple[int, int, bytes, bytes]] = []
     segments: dict[int, bytes] = {}
     pitch: dict[int, bytes] = {}
     copies: dict[int, tuple[OperatingPoint, bytes]] = {}
     cuts: tuple[int, ...] | None = None
     scenes: list[tuple[int, bytes] | None] = []
-    for chunk in found:
+    for chunk in length.chunks:
         if isinstance(chunk, str):
             damage.append(chunk)
         elif chunk.type == layout.HEAD:
@@ -110,7 +136,9 @@ def read(data: bytes, limits: Limits = ALL) -> Stream:
             identities.append(one)
         elif chunk.type == layout.SEGMENT:
             try:
-                number, payload = _numbered(chunk, layout.segments(head.frames))
+                number, payload = numbered(chunk, layout.segments(head.frames))
+                if length.opened:
+                    point, payload = _pointed(payload, head)
             except FormatError as error:
                 damage.append(f"A segment was left out: {error}")
                 continue
@@ -118,9 +146,11 @@ def read(data: bytes, limits: Limits = ALL) -> Stream:
                 damage.append(f"Segment {number} comes twice; the second was left out.")
             else:
                 segments[number] = payload
+                if length.opened:
+                    points[number] = point
         elif chunk.type == layout.PITCH:
             with suppress(FormatError):  # it is ancillary
-                number, payload = _numbered(chunk, layout.pitches(head.frames))
+                number, payload = numbered(chunk, layout.pitches(head.frames))
                 pitch.setdefault(number, payload)
         elif chunk.type == layout.COPY:
             with suppress(FormatError):
@@ -135,11 +165,16 @@ def read(data: bytes, limits: Limits = ALL) -> Stream:
     if not identities:
         raise FormatError("The key frame is damaged or missing.")
     payloads = tuple(segments.get(n) for n in range(layout.segments(head.frames)))
+    unended = length.opened and not length.said
+    if unended:
+        damage.append("The stream has no end: it was cut off, or is still being written.")
     told = tuple(few(damage) + few(_missing(payloads, copies)))
     parts = tuple(pitch.get(n) for n in range(layout.pitches(head.frames))) if pitch else ()
     scene = scenes[0] if scenes else None
     kept = tuple(copies.get(n) for n in range(len(payloads))) if copies else ()
-    return Stream(head, tuple(identities), payloads, told, cuts or (), parts, scene, kept)
+    own = tuple(points.get(n) for n in range(len(payloads))) if length.opened else ()
+    coded = tuple(identities), payloads, told, cuts or (), parts, scene, kept, own
+    return Stream(head, *coded, unended)
 
 
 def _next(data: bytes, at: int, budget: int) -> tuple[int | None, int]:
@@ -196,20 +231,14 @@ def _scene(chunk: Chunk, head: Head) -> tuple[int, bytes] | None:
 
 def _copy(chunk: Chunk, head: Head) -> tuple[int, tuple[OperatingPoint, bytes]]:
     """(number, (point, payload)) of a segment's copy; ``FormatError`` if out of range."""
-    number, rest = _numbered(chunk, layout.segments(head.frames))
-    cursor = Cursor(rest)
-    point = layout.parse_point(cursor, head.point.semantic)
-    return number, (point, cursor.rest())
+    number, rest = numbered(chunk, layout.segments(head.frames))
+    return number, _pointed(rest, head)
 
 
-def _numbered(chunk: Chunk, count: int) -> tuple[int, bytes]:
-    """(number, payload) of one of ``count`` segments or parts; ``FormatError`` if out of range."""
-    what = "part of the pitch" if chunk.type == layout.PITCH else "segment"
-    cursor = Cursor(chunk.payload)
-    number = layout.bounded(chunk.flags, 0, layout.NUMBERED, f"flags of a {what}")
-    if number == layout.NUMBERED:
-        number = cursor.varint(count - 1, f"number of a {what}", layout.NUMBERED)
-    return layout.bounded(number, 0, count - 1, f"number of a {what}"), cursor.rest()
+def _pointed(payload: bytes, head: Head) -> tuple[OperatingPoint, bytes]:
+    """The operating point in front of a code, and the code; ``FormatError`` if out of range."""
+    cursor = Cursor(payload)
+    return layout.parse_point(cursor, head.point.semantic), cursor.rest()
 
 
 def _cuts(chunk: Chunk, frames: int) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ from itertools import pairwise
 from avcc.container import layout
 from avcc.container.layout import bounded, pack_chunk, varint
 from avcc.errors import FormatError
-from avcc.stages import PITCH_FRAMES, SEGMENT_FRAMES, OperatingPoint, Stream
+from avcc.stages import PITCH_FRAMES, SEGMENT_FRAMES, Head, OperatingPoint, Stream
 
 
 def write(stream: Stream, comment: str = "") -> bytes:
@@ -18,7 +18,7 @@ def write(stream: Stream, comment: str = "") -> bytes:
     (lost before) is left out, and will be reported as missing.
     """
     head = stream.head
-    flags, payload = layout.pack_head(head)
+    opened = bool(stream.points)
     count = layout.segments(head.frames)
     if len(stream.segments) != count:
         raise FormatError(f"{head.frames} frames don't make {len(stream.segments)} segments.")
@@ -26,8 +26,9 @@ def write(stream: Stream, comment: str = "") -> bytes:
         raise FormatError(f"{head.frames} frames don't make {len(stream.pitch)} parts of a pitch.")
     if len(stream.copies) not in (0, count):
         raise FormatError(f"{count} segments don't have {len(stream.copies)} copies.")
-    parts = [layout.SIGNATURE, bytes((layout.MAJOR, _minor(stream)))]
-    parts.append(pack_chunk(layout.HEAD, flags, payload))
+    if len(stream.points) not in (0, count):
+        raise FormatError(f"{count} segments don't have {len(stream.points)} operating points.")
+    parts = [pack_start(head, _minor(stream), opened)]
     # The first key frame follows the head at once (a reader takes damage in between for its loss);
     # later ones stand in front of the segment that they lie in, so that a pipe has them in time.
     if not stream.identities:
@@ -51,13 +52,16 @@ def write(stream: Stream, comment: str = "") -> bytes:
         if pitch is not None:
             parts.append(_numbered(layout.PITCH, part, pitch))
         if data is not None:
-            parts.append(pack_segment(number, data))
+            point = stream.point(number) if opened else None
+            parts.append(pack_segment(number, data, point))
         # Behind the next segment, so that what destroys a segment leaves its copy.
         last = number == count - 1
         for n in range(max(0, number - 1), number + last) if stream.copies else ():
             copy = stream.copies[n]
             if copy is not None:
                 parts.append(pack_copy(n, *copy))
+    if opened:
+        parts.append(pack_end(head.frames, head.samples))
     if comment:
         parts.append(pack_chunk(layout.TEXT, 0, comment.encode()))
     return b"".join(parts)
@@ -95,9 +99,22 @@ def pack_scene(side: int, picture: bytes) -> bytes:
     return pack_chunk(layout.SCENE, 0, _side(side, picture) + picture)
 
 
-def pack_segment(number: int, data: bytes) -> bytes:
-    """The chunk of one segment."""
-    return _numbered(layout.SEGMENT, number, data)
+def pack_start(head: Head, minor: int, opened: bool = False) -> bytes:
+    """Signature, version and head; ``opened``: of a stream whose length isn't known yet."""
+    flags, payload = layout.pack_head(head, opened)
+    front = layout.SIGNATURE + bytes((layout.MAJOR, minor))
+    return front + pack_chunk(layout.HEAD, flags, payload)
+
+
+def pack_segment(number: int, data: bytes, point: OperatingPoint | None = None) -> bytes:
+    """The chunk of one segment; ``point``: its own, in an open stream."""
+    front = layout.pack_point(point) if point else b""
+    return _numbered(layout.SEGMENT, number, front + data)
+
+
+def pack_end(frames: int, samples: int) -> bytes:
+    """The chunk at the end of an open stream."""
+    return pack_chunk(layout.END, 0, layout.pack_length(frames, samples))
 
 
 def pack_copy(number: int, point: OperatingPoint, data: bytes) -> bytes:
@@ -107,6 +124,8 @@ def pack_copy(number: int, point: OperatingPoint, data: bytes) -> bytes:
 
 def _minor(stream: Stream) -> int:
     """The earliest minor version that has all that the stream has."""
+    if stream.points:
+        return layout.OPEN
     if stream.copies:
         return layout.COPIED
     if stream.scene:

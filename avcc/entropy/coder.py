@@ -135,7 +135,9 @@ def encode(symbols: Symbols, book: Codebook) -> Stream:
         code = _written(book, identity, one.shape, one.voice, head.samples > 0)
         identities.append((one.frame, one.side, code, one.picture))
     payloads = tuple(
-        None if seg is None else _written(book, segment, head.point, segment_frames(head, n), seg)
+        None
+        if seg is None
+        else _written(book, segment, symbols.point(n), segment_frames(head, n), seg)
         for n, seg in enumerate(symbols.segments)
     )
     parts = tuple(
@@ -146,7 +148,7 @@ def encode(symbols: Symbols, book: Codebook) -> Stream:
         None if copy is None else (copy.point, _copied(book, copy, segment_frames(head, n)))
         for n, copy in enumerate(symbols.copies)
     )
-    rest = symbols.cuts, parts, symbols.scene, copies
+    rest = symbols.cuts, parts, symbols.scene, copies, symbols.points
     return Stream(head, tuple(identities), payloads, (), *rest)
 
 
@@ -166,10 +168,13 @@ def decode(stream: Stream, book: Codebook) -> Symbols:
                 raise
             continue
         identities.append(Identity(picture, side, shape, voice, frame))
-    segments = tuple(
-        _sound(payload, book, segment, head.point, segment_frames(head, n), None)
+    found = (
+        None
+        if payload is None
+        else _copy((stream.point(n), payload), book, segment_frames(head, n))
         for n, payload in enumerate(stream.segments)
     )
+    segments = tuple(None if one is None else one.segment for one in found)
     parts = tuple(
         _sound(payload, book, pitch, pitch_frames(head, n), None)
         for n, payload in enumerate(stream.pitch)
@@ -178,7 +183,7 @@ def decode(stream: Stream, book: Codebook) -> Symbols:
         None if copy is None else _copy(copy, book, segment_frames(head, n))
         for n, copy in enumerate(stream.copies)
     )
-    rest = stream.cuts, parts, stream.scene, copies
+    rest = stream.cuts, parts, stream.scene, copies, stream.points
     return Symbols(head, tuple(identities), segments, *rest)
 
 

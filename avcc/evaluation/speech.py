@@ -25,6 +25,8 @@ import numpy as np
 
 from avcc import codec, weights
 from avcc.container.write import write as written
+from avcc.decoder import decoder as decoder_of
+from avcc.encoder import encoder as encoder_of
 from avcc.entropy import coder
 from avcc.evaluation import enhanced, voices
 from avcc.evaluation.bench import spread
@@ -68,7 +70,7 @@ class Utterance:
 def ours(audio: np.ndarray, layers: int, pitch: bool) -> Voice:
     """A voice through avcc's own symbols, coder, AVDiff and vocoder."""
     model = weights.default()
-    encoder, decoder = codec._encoder(model, "cpu"), codec._decoder(model, "cpu")
+    encoder, decoder = encoder_of(model, "cpu"), decoder_of(model, "cpu")
     count = -(-len(audio) // SAMPLES_PER_FRAME)
     heard = encoder.ear(audio, count, encoder.pitch if pitch else None)
     voice = np.append(heard.voice, np.float32(heard.level))

@@ -41,7 +41,7 @@ def read_sound(
         end = start + samples / SAMPLE_RATE
         for time, before, run in _runs(container, stream, start, end, trouble):
             heard = True
-            _place(out, run, round((time - start) * SAMPLE_RATE) + before)
+            place(out, run, round((time - start) * SAMPLE_RATE) + before)
     if not heard:
         warn(f"the sound of {name} can't be decoded and is left out")
         return None
@@ -69,8 +69,8 @@ def resampled(audio: np.ndarray, rate: int) -> np.ndarray:
     converter = AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE)
     parts = []
     for at in range(0, len(values), rate):
-        parts += _convert(converter, values[at : at + rate], rate)
-    parts += _convert(converter, None, rate)
+        parts += converted(converter, values[at : at + rate], rate)
+    parts += converted(converter, None, rate)
     return np.concatenate(parts) if parts else np.zeros(0, np.float32)
 
 
@@ -94,20 +94,20 @@ def _runs(
                 continue
         if converter is None or frame.sample_rate != rate or abs(time - expected) > GAP:
             if converter is not None:
-                for piece in _convert(converter, None, rate):
+                for piece in converted(converter, None, rate):
                     yield begin, given, piece
                     given += len(piece)
             converter = AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE)
             begin, taken, given, rate = time, 0, 0, frame.sample_rate
         if time > end + 1:
             break
-        values = _mono(frame)
+        values = mono(frame)
         taken += len(values)
-        for piece in _convert(converter, values, rate):
+        for piece in converted(converter, values, rate):
             yield begin, given, piece
             given += len(piece)
     if converter is not None:
-        for piece in _convert(converter, None, rate):
+        for piece in converted(converter, None, rate):
             yield begin, given, piece
             given += len(piece)
 
@@ -132,7 +132,7 @@ def _frames(
             trouble.append(str(error))
 
 
-def _convert(converter: AudioResampler, values: np.ndarray | None, rate: int) -> list[np.ndarray]:
+def converted(converter: AudioResampler, values: np.ndarray | None, rate: int) -> list[np.ndarray]:
     if values is None:
         return [part.to_ndarray().reshape(-1).copy() for part in converter.resample(None) if part]
     if not len(values):
@@ -143,7 +143,7 @@ def _convert(converter: AudioResampler, values: np.ndarray | None, rate: int) ->
     return [part.to_ndarray().reshape(-1).copy() for part in converter.resample(frame)]
 
 
-def _mono(frame: AudioFrame) -> np.ndarray:
+def mono(frame: AudioFrame) -> np.ndarray:
     """float32 (n,): the channels' mean, the centre of a surround mix counting most.
 
     Not left to libswresample: for float samples its mix adds 3 dB to a voice in both channels.
@@ -177,7 +177,7 @@ def _unit(values: np.ndarray) -> np.ndarray:
     return np.asarray((values.astype(np.float64) - shift) / half, np.float32)
 
 
-def _place(out: np.ndarray, run: np.ndarray, at: int) -> None:
+def place(out: np.ndarray, run: np.ndarray, at: int) -> None:
     """Write ``run`` into ``out`` from index ``at``, which may lie outside, as far as it fits."""
     first, last = max(at, 0), min(at + len(run), len(out))
     if first < last:

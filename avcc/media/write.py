@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
-from itertools import chain
+from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,10 +22,12 @@ from av.video.stream import VideoStream
 
 from avcc.errors import MediaError
 from avcc.media.safe import temporary
+from avcc.media.sink import Sink, can_go_back
 from avcc.stages import FRAME_RATE, SAMPLE_RATE, SAMPLES_PER_FRAME, Clip
 
 COMMENT = "Synthetic: decoded by avcc from a generative face video stream"
 PIECE = 320  # samples handed to the sound encoder at a time, 20 ms
+Part = tuple[Iterable[np.ndarray], np.ndarray | None]  # pictures and their sound
 TAG_BT709 = 1  # of matrix, primaries and transfer alike
 
 
@@ -83,6 +86,65 @@ def write(
     wrong shape, or without sound where there is to be nothing else; ``AvccError``: the path can't
     be written. What the clip's frames or a stream raise goes through.
     """
+    whole = islice(iter(clip.frames), clip.count), clip.audio
+    if clip.audio is not None:
+        whole = whole[0], np.asarray(clip.audio).reshape(-1)[: clip.count * SAMPLES_PER_FRAME]
+
+    def told(done: int) -> None:
+        if progress is not None:
+            progress(done / max(1, clip.count))
+
+    how = partial(write_parts, ending=ending, title=title, comment=comment, overwrite=overwrite)
+    how(target, iter([whole]), progress=told)
+
+
+def write_parts(
+    target: str | Path | BinaryIO,
+    parts: Iterator[Part],
+    *,
+    ending: str | None = None,
+    title: str | None = None,
+    comment: str = COMMENT,
+    progress: Callable[[int], None] | None = None,
+    overwrite: bool = True,
+) -> int:
+    """``write`` for what isn't a whole clip yet: parts of pictures, uint8 (H, W, 3) each, and their
+    sound, float32 (640 a picture,), or ``None`` in all of them.
+
+    Each part is written before the next one is asked for. Gives the number of frames (of WAV: of
+    samples), which ``progress`` hears as they grow.
+    """
+    with _opened(target, ending, overwrite) as (out, kind):
+        out.metadata["comment"] = comment
+        out.metadata["title"] = title or "avcc"
+        if not kind.video:
+            return _encode_sound(out, kind, parts)
+        return _encode(out, kind, _Parts(parts), progress or (lambda done: None))
+
+
+class _Parts:
+    """Pictures one by one; ``sound`` holds what of their sound hasn't been taken yet."""
+
+    def __init__(self, parts: Iterator[Part]) -> None:
+        self._parts = parts
+        self.sound: Iterator[AudioFrame] = iter(())
+        self.sounds = False
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        begin = 0
+        for pictures, sound in self._parts:
+            if sound is not None:
+                self.sound = chain(self.sound, _pieces(sound, begin))
+                begin += len(sound)
+                self.sounds = True
+            yield from pictures
+
+
+@contextmanager
+def _opened(
+    target: str | Path | BinaryIO, ending: str | None, overwrite: bool
+) -> Iterator[tuple[OutputContainer, _Kind]]:
+    """The container to write, which appears under its name when the block ends well."""
     if isinstance(target, (str, Path)):
         kind = KINDS.get((ending or Path(target).suffix).lower())
         if kind is None:
@@ -92,12 +154,12 @@ def write(
             temporary(target, overwrite=overwrite) as path,
             av.open(str(path), "w", format=kind.container, options=_muxing(kind)) as out,
         ):
-            _encode(out, kind, clip, title, comment, progress)
+            yield out, kind
         return
-    whole = _can_go_back(target)
+    whole = can_go_back(target)
     kind = KINDS[ending] if ending else _Kind("mp4", options={} if whole else _PIECES)
-    with av.open(_Open(target, whole), "w", format=kind.container, options=_muxing(kind)) as out:
-        _encode(out, kind, clip, title, comment, progress)
+    with av.open(Sink(target, whole), "w", format=kind.container, options=_muxing(kind)) as out:
+        yield out, kind
     target.flush()
 
 
@@ -107,52 +169,43 @@ def _muxing(kind: _Kind) -> dict[str, str]:
 
 
 def _encode(
-    out: OutputContainer,
-    kind: _Kind,
-    clip: Clip,
-    title: str | None,
-    comment: str,
-    progress: Callable[[float], None] | None,
-) -> None:
-    out.metadata["comment"] = comment
-    out.metadata["title"] = title or "avcc"
-    if not kind.video:
-        _encode_sound(out, kind, clip)
-        return
-    pictures = iter(clip.frames)
+    out: OutputContainer, kind: _Kind, parts: _Parts, progress: Callable[[int], None]
+) -> int:
+    pictures = iter(parts)
     first = next(pictures, None)
-    if first is None or not clip.count:
+    if first is None:
         raise MediaError("there are no pictures to write")
     first = _checked(first, 0, np.shape(first))
     video = _video_stream(out, kind, first.shape)
-    audio = _audio_stream(out, kind) if kind.audio and clip.audio is not None else None
-    sound = _pieces(clip.audio, clip.count) if clip.audio is not None else iter(())
+    audio = _audio_stream(out, kind) if kind.audio and parts.sounds else None
+    done = 0
     for done, picture in enumerate(chain([first], pictures), 1):
-        if done > clip.count:
-            break
         frame = _frame(_checked(picture, done - 1, first.shape), done - 1, kind)
         for packet in video.encode(frame):
             out.mux(packet)
         # The sound goes along in step, so that a player, or a pipe, needn't wait for it.
-        while audio is not None and (piece := next(sound, None)) is not None:
+        while audio is not None and (piece := next(parts.sound, None)) is not None:
             for sound_packet in audio.encode(piece):
                 out.mux(sound_packet)
             if (piece.pts or 0) + piece.samples >= done * SAMPLES_PER_FRAME:
                 break
-        if progress is not None:
-            progress(done / max(1, clip.count))
+        progress(done)
     for stream in (video, audio):
         for packet in stream.encode(None) if stream is not None else ():
             out.mux(packet)
+    return done
 
 
-def _encode_sound(out: OutputContainer, kind: _Kind, clip: Clip) -> None:
-    if clip.audio is None:
-        raise MediaError("the clip has no sound")
-    audio = _audio_stream(out, kind)
-    for piece in _pieces(clip.audio, clip.count):
-        out.mux(audio.encode(piece))
+def _encode_sound(out: OutputContainer, kind: _Kind, parts: Iterator[Part]) -> int:
+    audio, begin = _audio_stream(out, kind), 0
+    for _, sound in parts:
+        if sound is None:
+            raise MediaError("the clip has no sound")
+        for piece in _pieces(sound, begin):
+            out.mux(audio.encode(piece))
+        begin += len(sound)
     out.mux(audio.encode(None))
+    return begin
 
 
 def _video_stream(out: OutputContainer, kind: _Kind, shape: tuple[int, ...]) -> VideoStream:
@@ -207,53 +260,13 @@ def _frame(picture: np.ndarray, index: int, kind: _Kind) -> VideoFrame:
     return frame
 
 
-def _pieces(audio: np.ndarray, count: int) -> Iterator[AudioFrame]:
-    """The sound in pieces of 20 ms, cut where the last picture ends."""
-    values = np.asarray(audio, np.float32).reshape(-1)[: count * SAMPLES_PER_FRAME]
+def _pieces(audio: np.ndarray, begin: int) -> Iterator[AudioFrame]:
+    """Sound in pieces of 20 ms, the first of which begins with the sample ``begin``."""
+    values = np.asarray(audio, np.float32).reshape(-1)
     for at in range(0, len(values), PIECE):
         piece = np.clip(np.nan_to_num(values[at : at + PIECE]), -1, 1)
         frame = AudioFrame.from_ndarray(piece.reshape(1, -1), format="fltp", layout="mono")
         frame.sample_rate = SAMPLE_RATE
-        frame.pts = at
+        frame.pts = begin + at
         frame.time_base = Fraction(1, SAMPLE_RATE)
         yield frame
-
-
-def _can_go_back(target: BinaryIO) -> bool:
-    """Whether an index can be written into what lies behind: FFmpeg counts from byte 0.
-
-    Not so where the stream begins with something else, or appends whatever is written to it.
-    """
-    try:
-        if not target.seekable() or target.tell() != 0:
-            return False
-    except (AttributeError, OSError):
-        return False
-    if "a" in str(getattr(target, "mode", "")):
-        return False
-    try:  # "avcc decode talk.avc -o - >> all.mp4": only the system knows
-        from fcntl import F_GETFL, fcntl
-
-        return not fcntl(target.fileno(), F_GETFL) & os.O_APPEND
-    except (ImportError, AttributeError, OSError):
-        return True
-
-
-class _Open:
-    """A stream as PyAV sees it, which closing the container must not close."""
-
-    def __init__(self, stream: BinaryIO, seekable: bool) -> None:
-        self._stream = stream
-        if seekable:
-            self.seek, self.tell = stream.seek, stream.tell
-
-    def write(self, data: bytes) -> int:
-        """All of ``data``: one write of an unbuffered stream may take a part only."""
-        at = 0
-        while at < len(data):
-            taken = self._stream.write(data[at:])
-            at += len(data) if taken is None else taken
-        return len(data)
-
-    def writable(self) -> bool:
-        return True

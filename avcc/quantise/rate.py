@@ -106,6 +106,15 @@ def ranked(costs: Costs, budget: float, mode: str = "auto") -> list[Plan]:
     return [plan for _, _, plan in fitting] + [cheapest]
 
 
+def points(costs: Costs, budget: float, mode: str = "auto") -> list[OperatingPoint]:
+    """Operating points of one segment for ``budget`` bytes, the best first; the cheapest of all
+    stands last, whether it fits or not. Of ``costs`` only ``motion`` and ``voice`` count."""
+    choices = [(lost, spent, point) for point, _, spent, lost in _choices(costs, mode)]
+    cheapest = min(choices, key=lambda c: c[1])[2]
+    fitting = sorted((c for c in choices if c[1] <= budget), key=lambda c: c[0])
+    return [point for _, _, point in fitting] + [cheapest]
+
+
 def _choices(costs: Costs, mode: str) -> Iterator[tuple[OperatingPoint, bool, float, float]]:
     """Every operating point of a mode without and with pitch, its bytes of motion and voice, and
     what it loses by them."""

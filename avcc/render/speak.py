@@ -48,7 +48,7 @@ class Speaker:
         sent = between(torch.from_numpy(known)[None])
         for a, b in pieces(mel, silent):
             if b >= start and a < count:
-                wave = self._piece(mel, silent, sent, a, b, seed)
+                wave = self.piece(mel, silent, sent, a, b, seed)
                 at = (a - start) * SAMPLES_PER_FRAME
                 room = out[max(0, at) : max(0, min(at + len(wave), size))]
                 room += wave[max(0, -at) :][: len(room)]
@@ -56,7 +56,7 @@ class Speaker:
         return np.clip(out, -1, 1, out=out)[:samples]
 
     @torch.inference_mode()
-    def _piece(
+    def piece(
         self,
         mel: np.ndarray,
         silent: np.ndarray,
@@ -93,11 +93,15 @@ def pieces(mel: np.ndarray, silent: np.ndarray) -> list[tuple[int, int]]:
     count = len(silent)
     borders = [0]
     for middle in range(PIECE, count - MARGIN, PIECE):
-        a, b = middle - MARGIN, middle + MARGIN
-        loud = mel[2 * a : 2 * b].reshape(b - a, -1).mean(1)
-        loud[silent[a:b]] = -np.inf
-        borders.append(a + int(loud.argmin()))
+        borders.append(quietest(mel, silent, middle - MARGIN, middle + MARGIN))
     return list(zip(borders, [*borders[1:], count], strict=True)) if count else []
+
+
+def quietest(mel: np.ndarray, silent: np.ndarray, a: int, b: int) -> int:
+    """The quietest of the tokens a to before b of a mel (2 N, 80)."""
+    loud = mel[2 * a : 2 * b].reshape(b - a, -1).mean(1)
+    loud[silent[a:b]] = -np.inf
+    return a + int(loud.argmin())
 
 
 def _loudness(silent: np.ndarray, first: int, last: int) -> np.ndarray:

@@ -11,7 +11,7 @@ import torch
 
 from avcc.stages import MODES
 from avcc.training import ranks
-from avcc.training.loop import Options, run
+from avcc.training.loop import PARTS, Options, run
 
 STAGES = {
     "acoustic": "avcc.training.acoustic:AcousticStage",
@@ -227,6 +227,12 @@ def round(
 @click.option("--workers", default=0, help="Processes that make batches; 0: none beside this one.")
 @click.option("--steps", default=0, help="End after so many, whatever the minutes; 0: by those.")
 @click.option("--apart", is_flag=True, help="avdiff: without cross-modal attention, to compare.")
+@click.option(
+    "--without",
+    type=click.Choice(PARTS),
+    multiple=True,
+    help="acoustic: without this part of a voice, to compare.",
+)
 @click.option("--compile", is_flag=True, help="Let torch compile the networks (pays on a GPU).")
 @click.option("--dry", is_flag=True, help="A few steps and a validation, as a rehearsal.")
 def train(stage: str, **options: Any) -> None:

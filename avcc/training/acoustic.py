@@ -15,7 +15,7 @@ from avcc.layers import halve
 from avcc.quantise.scalar import VOICE_LEVELS
 from avcc.stages import LATENT, SILENT, UNSENT
 from avcc.training.export import acoustic_tensors, grown, restore
-from avcc.training.loop import Options, Stage
+from avcc.training.loop import PARTS, Options, Stage
 from avcc.training.tokens import heard
 
 FRAMES = 100
@@ -107,6 +107,11 @@ class Residuals(nn.Module):
             self.size[i, dead] = 1
 
 
+def wordless(token: Tensor) -> Tensor:
+    """Semantic tokens (...) -> where there is sound, and nothing else."""
+    return torch.where(token == SILENT, SILENT, UNSENT)
+
+
 class AcousticStage(Stage):
     """Mel distance of the estimator under any number of layers, tokens sometimes left out."""
 
@@ -151,11 +156,18 @@ class AcousticStage(Stage):
         """Mean absolute mel error of each sample (B,), and the commitment loss."""
         wave, token, layers = (x.to(self.o.device) for x in (wave, token, layers))
         mel, heard = self.mel(wave), token != SILENT
+        spoken = heard & (token != UNSENT)
+        if "semantic" in self.o.without:
+            spoken, token = heard, wordless(token)
         with self.autocast():
             latent = nets["encoder"](mel).float()
-            voice = nets["voice"](mel, heard & (token != UNSENT)).float()
+            voice = nets["voice"](mel, spoken).float()
         rounded = voice_values(voice_levels(voice))
         voice = voice + (rounded - voice).detach()
+        if "voice" in self.o.without:
+            voice = torch.zeros_like(voice)
+        if "acoustic" in self.o.without:
+            layers = torch.zeros_like(layers)
         acoustic, commitment = nets["residuals"](latent, layers, heard)
         with self.autocast():
             guess = nets["estimator"](token, acoustic, voice).float()
@@ -186,11 +198,13 @@ class AcousticStage(Stage):
         return {"score": sum(out.values()) / len(out)} | out
 
     def export(self, nets: nn.ModuleDict) -> dict[str, Tensor]:
-        return {
+        own = {
             f"{k}.{n}": v
             for k in ("encoder", "voice", "estimator")
             for n, v in nets[k].state_dict().items()
         } | {"books": nets["residuals"].books}
+        lacks = torch.tensor([part in self.o.without for part in PARTS])
+        return own | ({"without": lacks} if lacks.any() else {})
 
 
 class Speech:

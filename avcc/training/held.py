@@ -19,7 +19,7 @@ from avcc.analysis.look import look
 from avcc.analysis.mel import LEVEL, LogMel, active_level
 from avcc.analysis.speech import FAINT
 from avcc.container.read import read as parsed
-from avcc.decoder import Decoder
+from avcc.decoder import Decoder, decoder
 from avcc.entropy import coder
 from avcc.errors import MediaError
 from avcc.evaluation.bench import source_of
@@ -78,7 +78,7 @@ def held(
             continue
         stream = parsed(coding.encode(clip, bitrate, mode=mode, fec=fec))
         symbols = coder.decode(stream, weights.codebook(stream.head.model))
-        nets = codec._decoder(stream.head.model, "cpu")
+        nets = decoder(stream.head.model, "cpu")
         seen = look(clip, nets.bank)
         true = nets.bank.meshes(seen.motion, nets.dequantised(symbols).keys[0].mesh)
         wave = clip.audio[: clip.count * SAMPLES_PER_FRAME]

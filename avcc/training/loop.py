@@ -21,6 +21,8 @@ from avcc.training import ranks
 from avcc.training.ahead import Make, ahead
 from avcc.training.export import save_weights
 
+PARTS = ("semantic", "acoustic", "voice")  # what a voice is sent as
+
 
 @dataclass
 class Options:
@@ -43,6 +45,7 @@ class Options:
     workers: int = 0  # processes that make batches, 0: the training one
     steps: int = 0  # of training, whatever time they take; 0: as many as the minutes hold
     apart: bool = False  # AVDiff without cross-modal attention, to measure what that is worth
+    without: tuple[str, ...] = ()  # PARTS of a voice to train without, to measure the same of them
     compile: bool = False
 
 

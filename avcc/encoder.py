@@ -1,0 +1,29 @@
+"""What encoding needs of one model: the networks that listen, and its codebook."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from avcc import weights
+from avcc.analysis.motion import banks
+from avcc.analysis.speech import Ear
+from avcc.layers import loaded
+from avcc.pitch import Pitch
+from avcc.quantise.symbols import Quantiser
+
+
+class Encoder:
+    """Of one model on one device."""
+
+    def __init__(self, model: bytes, device: str) -> None:
+        self.book = weights.codebook(model)
+        self.bank, self.shape = banks(self.book.arrays)
+        self.quantiser = Quantiser(self.book)
+        self.ear = loaded(Ear(), weights.tensors(model, "speech"), "ear.", device)
+        self.pitch = loaded(Pitch(), weights.tensors(model, "vocoder"), "vocoder.pitch.", device)
+
+
+@lru_cache(maxsize=2)
+def encoder(model: bytes, device: str) -> Encoder:
+    """The encoder of a model, made once."""
+    return Encoder(model, device)

@@ -1,0 +1,1 @@
+"""Coding while somebody still talks: what neither end has is the rest of the clip."""

@@ -1,0 +1,221 @@
+"""The bytes of an open ``.avc`` stream, as far as they came, to pictures and sound."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+import torch
+
+from avcc import weights
+from avcc.analysis.mel import LEVEL, loud_level, powers
+from avcc.container import read as container
+from avcc.container.limits import DECODER
+from avcc.decoder import Decoder, decoder
+from avcc.entropy import coder
+from avcc.errors import FormatError
+from avcc.pitch import between
+from avcc.render.draw import Rendering
+from avcc.render.speak import MEND, quietest
+from avcc.stages import (
+    FRAME_RATE,
+    SAMPLES_PER_FRAME,
+    SEGMENT_FRAMES,
+    Features,
+    KeyFrame,
+    Latents,
+    Stream,
+    Symbols,
+)
+
+PAST = 2  # segments in front of the one that is decoded: what is heard and seen follows from them
+WINDOW = 80  # frames of them that AVDiff sees
+BLEND = 10  # frames at the end of a segment that are made again when the next one is there
+QUIET = 20  # frames in front of these, at the quietest of which a piece ends
+HEADS_MOST = 1 << 22  # bytes in which a stream must have begun
+LOUD = 500  # frames whose loudness counts: 20 s
+
+
+@dataclass(frozen=True)
+class Part:
+    """What can be shown: ``frames`` are drawn as they are iterated, ``count`` of them; ``sound``
+    float32 (640 count,), ``None`` where there is none."""
+
+    frames: Rendering
+    count: int
+    sound: np.ndarray | None
+
+
+class Receiver:
+    """Decodes each segment of an open stream when it is there, from it and those before.
+
+    What a file's decoder would look up in the next segment isn't waited for, so that what comes out
+    differs a little from what the finished file gives. A piece ends some frames before its segment
+    does, where the voice is quietest.
+    """
+
+    def __init__(
+        self,
+        device: str,
+        *,
+        steps: int,
+        seed: int | None = None,
+        max_duration: float = DECODER.seconds,
+        warn: Callable[[str], None] | None = None,
+    ) -> None:
+        self._device, self._steps, self._seed, self._warn = device, steps, seed, warn
+        self._most = max(1, round(max_duration * FRAME_RATE / SEGMENT_FRAMES))  # segments
+        self._next = 0  # segment
+        self._begin = 0  # frame with which the next part begins
+        self._nets: Decoder | None = None
+        self._keys: tuple[KeyFrame, ...] = ()
+        self._old: Latents | None = None  # of the last frames, which the next part blends from
+        self._rest: np.ndarray | None = None  # sound of one frame, to add to the next part
+        self._loud = np.zeros(0, np.float32)
+        self._gain: float | None = None
+
+    def __call__(self, data: bytes, ended: bool) -> Iterator[Part]:
+        """What can be shown now. ``data``: all that came, from the first byte; ``ended``: there
+        will be no more. Nothing is given behind ``max_duration`` seconds. Raises ``FormatError``
+        where it's no stream, ``ModelError``."""
+        stream = self._read(data, ended)
+        if stream is None:
+            return
+        over = ended or not stream.unended
+        count = min(len(stream.segments), self._most)
+        while self._next < count and (over or _is_settled(stream, self._next)):
+            last = over and self._next == count - 1
+            yield self._part(stream, self._next, last)
+            self._next += 1
+        if not ended or not self._warn:
+            return
+        for sentence in stream.damage:
+            self._warn(sentence)
+        if len(stream.segments) > self._most:
+            self._warn("the stream goes on; --max-duration (in Python: max_duration) allows more")
+
+    @property
+    def shown(self) -> int:
+        """Frames given so far."""
+        return self._begin
+
+    def _read(self, data: bytes, ended: bool) -> Stream | None:
+        """The stream so far; ``None`` where its first segment isn't there yet."""
+        try:
+            stream = container.read(data)
+        except FormatError:
+            if ended or len(data) > HEADS_MOST or not _may_begin(data):
+                raise
+            return None
+        if not stream.points:
+            raise FormatError("The stream isn't an open one.")
+        if stream.head.rate != FRAME_RATE:
+            raise FormatError(f"The file has {stream.head.rate} pictures a second, not 25.")
+        return stream
+
+    def _part(self, stream: Stream, number: int, last: bool) -> Part:
+        """What a segment gives, with the end of the one before."""
+        if self._nets is None:
+            self._nets = decoder(stream.head.model, self._device)
+        nets = self._nets
+        base = max(0, number - PAST)
+        symbols = self._symbols(stream, base, number)
+        self._keys = self._keys or nets.keys(symbols)
+        features = nets.quantiser.features(symbols, self._keys)
+        zero, count = base * SEGMENT_FRAMES, symbols.head.frames
+        start = (number - base) * SEGMENT_FRAMES
+        seed = symbols.head.seed if self._seed is None else self._seed
+        # Counted from the window, so that one segment's noise isn't the next one's again.
+        seed = (seed + 7919 * number) & 0xFFFF
+        window = max(0, start - WINDOW), count
+        latents = nets.denoised(features, symbols, self._steps, seed, None, (window,))
+        latents = self._blended(latents, start)
+        first = self._begin - zero
+        end = count if last else self._end(latents, features, count)
+        sound = self._spoken(features, latents, first, end, seed) if symbols.head.samples else None
+        self._begin = zero + end
+        meshes = partial(nets.bank.meshes, key=self._keys[0].mesh)
+        how = self._device, (), (first, end)
+        frames = Rendering(nets.renderer, self._keys, latents.motion, meshes, *how)
+        return Part(frames, end - first, sound)
+
+    def _symbols(self, stream: Stream, base: int, number: int) -> Symbols:
+        """Of the segments ``base`` to ``number`` alone, counted from the first of them."""
+        there = slice(base, number + 1)
+        zero = base * SEGMENT_FRAMES
+        frames = min(stream.head.frames, (number + 1) * SEGMENT_FRAMES) - zero
+        samples = frames * SAMPLES_PER_FRAME if stream.head.samples else 0
+        local = replace(
+            stream,
+            head=replace(stream.head, frames=frames, samples=samples),
+            identities=stream.identities[:1],
+            segments=stream.segments[there],
+            copies=stream.copies[there],
+            points=stream.points[there],
+            pitch=(),
+            cuts=(),
+            scene=None,
+        )
+        return coder.decode(local, weights.codebook(stream.head.model))
+
+    def _blended(self, latents: Latents, start: int) -> Latents:
+        """Latents that go on from those before the frame ``start``; the last ones are kept."""
+        motion, mel, old = latents.motion, latents.mel, self._old
+        if old is not None:
+            kept = len(old.motion)
+            ramp = (np.arange(kept) - (kept - BLEND) + 0.5) / BLEND
+            share = np.clip(ramp, 0, 1).astype(np.float32)[:, None]
+            here = slice(start - kept, start)
+            motion[here] = old.motion + share * (motion[here] - old.motion)
+            if mel is not None and old.mel is not None:
+                heard, twice = slice(2 * here.start, 2 * here.stop), np.repeat(share, 2, 0)
+                mel[heard] = old.mel + twice * (mel[heard] - old.mel)
+        kept = min(len(motion), BLEND + QUIET)
+        self._old = Latents(motion[-kept:].copy(), None if mel is None else mel[-2 * kept :].copy())
+        return Latents(motion, mel)
+
+    @staticmethod
+    def _end(latents: Latents, features: Features, count: int) -> int:
+        """The frame before which a part ends: quiet, if there is one, for pulses of two parts don't
+        fit together."""
+        if latents.mel is None:
+            return count - BLEND
+        return quietest(latents.mel, features.silent, count - BLEND - QUIET, count - BLEND)
+
+    def _spoken(
+        self, features: Features, latents: Latents, first: int, end: int, seed: int
+    ) -> np.ndarray:
+        """The sound of the frames ``first`` to before ``end``, at its level."""
+        assert self._nets is not None and latents.mel is not None
+        sent = between(torch.full((1, len(features.silent)), torch.nan))
+        wave = self._nets.speaker.piece(latents.mel, features.silent, sent, first, end, seed)
+        if self._rest is not None:
+            wave[:SAMPLES_PER_FRAME] += self._rest
+        samples = (end - first) * SAMPLES_PER_FRAME
+        rest = wave[samples:]
+        self._rest = rest if len(rest) else None
+        wave = wave[:samples]
+        self._loud = np.append(self._loud, powers(wave))[-LOUD:]
+        level = np.clip(loud_level(self._loud), LEVEL / MEND, LEVEL * MEND)
+        gain = float(features.voice[-1]) / float(level)
+        ramp = np.linspace(gain if self._gain is None else self._gain, gain, len(wave))
+        self._gain = gain
+        return np.clip(wave * ramp.astype(np.float32), -1, 1)
+
+
+def _is_settled(stream: Stream, number: int) -> bool:
+    """Whether nothing more can come of a segment: it is there, or its copy, or two others."""
+    copied = bool(stream.copies) and stream.copies[number] is not None
+    there = stream.segments[number] is not None
+    return there or copied or number + 2 < len(stream.segments)
+
+
+def _may_begin(data: bytes) -> bool:
+    """Whether these bytes may be the start of a stream."""
+    try:
+        container.version(data)
+    except FormatError:
+        return len(data) < 10 and b"\x89AVC\r\n\x1a\n\1".startswith(data[:9])
+    return True

@@ -1,0 +1,224 @@
+"""A clip that isn't over to the bytes of an open ``.avc`` stream, segment by segment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from avcc.analysis import identity
+from avcc.analysis.keys import Candidate
+from avcc.container import layout
+from avcc.container.write import pack_copy, pack_end, pack_identity, pack_segment, pack_start
+from avcc.encoder import Encoder
+from avcc.entropy import coder
+from avcc.entropy.count import segment_bits
+from avcc.errors import MediaError, RateError
+from avcc.live.listener import AFTER, BEFORE, Listener
+from avcc.live.watcher import Watcher, chosen
+from avcc.quantise.rate import STRIDES, Costs, points, ranked
+from avcc.quantise.scalar import STEPS
+from avcc.quantise.symbols import Tokens
+from avcc.stages import (
+    FRAME_RATE,
+    SAMPLES_PER_FRAME,
+    SEGMENT_FRAMES,
+    Crop,
+    Features,
+    Head,
+    Identity,
+    KeyFrame,
+    OperatingPoint,
+    Segment,
+    Stream,
+    Symbols,
+)
+
+SPREAD = 5  # segments by whose end the key frame is paid for: 20 s
+BURST = 1.5  # of a segment's share of the rate: how much one may take of what others left
+FRAMING = 10  # bytes at most of a segment's chunk beside its code
+
+
+class Sender:
+    """Takes pictures and sound as they come, and gives the bytes that can be sent by then.
+
+    ``crop``: of the source, ``sound``: whether it has any. ``bitrate``: bits a second, kept from 20
+    s on; before that the key frame is ahead of it. Each segment of 4 s has the operating point that
+    its own share of the bits buys. ``warn`` hears sentences about what was odd.
+    """
+
+    def __init__(
+        self,
+        nets: Encoder,
+        bitrate: float,
+        *,
+        crop: Crop | None,
+        sound: bool,
+        mode: str = "auto",
+        fec: bool = False,
+        seed: int = 0,
+        warn: Callable[[str], None] | None = None,
+    ) -> None:
+        self._nets, self._mode, self._fec, self._warn = nets, mode, fec, warn
+        self._share = bitrate * SEGMENT_FRAMES / float(FRAME_RATE) / 8
+        self._crop, self._sound, self._seed = crop, sound, seed
+        self._watcher, self._listener = Watcher(nets.bank), Listener(nets.ear)
+        self._places = np.zeros((0, len(nets.bank.directions)), np.float32)
+        self._candidates: list[Candidate] = []
+        self._wave = np.zeros(0, np.float32)
+        self._heard = 0  # frames of ``_wave`` in front of the next segment
+        self._number = 0
+        self._frames = 0
+        self._key: KeyFrame | None = None
+        self._voice = np.zeros(0, np.float32)
+        self._head: Head | None = None
+        self._debt = 0.0  # bytes of the key frame, which segments pay for
+        self._spent = 0.0
+        self._copy: tuple[int, OperatingPoint, bytes] | None = None
+
+    def __call__(self, pictures: np.ndarray, sound: np.ndarray | None) -> bytes:
+        """Pictures uint8 (n, 256, 256, 3) and their sound, float32 (640 n,) at 16 kHz in -1..1.
+
+        Raises ``MediaError`` where the first segment shows no face, ``RateError`` where the rate
+        can't be reached.
+        """
+        places, candidates = self._watcher(pictures)
+        self._places = np.concatenate([self._places, places])
+        if self._key is None:
+            self._candidates += candidates
+        wave = np.zeros(len(pictures) * SAMPLES_PER_FRAME, np.float32)
+        if sound is not None:
+            wave[: len(sound)] = sound[: len(wave)]
+        self._wave = np.concatenate([self._wave, wave])
+        self._frames += len(pictures)
+        out = b""
+        while len(self._places) >= SEGMENT_FRAMES + AFTER:
+            out += self._segment(SEGMENT_FRAMES)
+        return out
+
+    def close(self) -> bytes:
+        """What is left, and the end. ``MediaError`` where nothing came at all."""
+        self._watcher.close()
+        if not self._frames:
+            raise MediaError("there are no pictures")
+        out = b""
+        while len(self._places):
+            out += self._segment(min(SEGMENT_FRAMES, len(self._places)))
+        out += self._copied()
+        if self._warn and self._watcher.seen < 0.8 * self._watcher.shown:
+            share = self._watcher.seen / self._watcher.shown
+            self._warn(f"the face could be followed in only {share:.0%} of the pictures")
+        return out + pack_end(self._frames, self._frames * SAMPLES_PER_FRAME * self._sound)
+
+    def _segment(self, frames: int) -> bytes:
+        """The next segment, of so many frames, and before the first one head and key frame."""
+        places, self._places = np.split(self._places, [frames])
+        hearing = self._listener(self._wave, self._heard, frames)
+        past = max(0, self._heard + frames - BEFORE)
+        self._wave = self._wave[past * SAMPLES_PER_FRAME :]
+        self._heard = self._heard + frames - past
+        if self._key is None:
+            self._key = chosen(self._candidates, places)
+            self._candidates = []
+            level = self._listener.level or 0.0
+            self._voice = np.append(hearing.voice, np.float32(level))
+        motion = self._nets.bank.relative(self._watcher.filled(places), self._key.mesh)
+        sounds = hearing.semantic, hearing.acoustic, hearing.silent, self._voice
+        features = Features((self._key,), motion, *sounds)
+        tokens = self._nets.quantiser.tokens(features)
+        costs = self._costs(features, tokens)
+        front = b""
+        if self._head is None:
+            front = self._start(features, costs)
+            self._debt = float(len(front))
+            self._spent = self._debt
+        behind = self._copied()
+        budget = self._budget() - FRAMING - len(behind)
+        point = points(costs, budget, self._mode)[0]
+        code = self._coded(point, self._cut(features, tokens, point))
+        chunk = pack_segment(self._number, code, point)
+        if self._fec:
+            copy = self._nets.quantiser.copies(features, tokens, point)[0]
+            self._copy = self._number, copy.point, self._coded(copy.point, copy.segment)
+        self._number += 1
+        self._spent += len(chunk) + len(behind)
+        return front + chunk + behind
+
+    def _budget(self) -> float:
+        """Bytes for the next segment, and for the copy of the one before."""
+        due = self._number + 1
+        owed = self._debt * max(0.0, 1 - due / SPREAD)
+        return min(self._share * due + owed - self._spent, BURST * self._share)
+
+    def _start(self, features: Features, costs: Costs) -> bytes:
+        """Signature, head, key frame: as many bytes of it as 20 s like these leave for it."""
+        assert self._key is not None
+        nets, most = self._nets, SPREAD * self._share
+        one = nets.quantiser.identity(nets.shape.vector(self._key.mesh), features, self._sound)
+        cheapest = points(costs, 0, self._mode)[0]
+        head = Head(nets.book.id, FRAME_RATE, 1, int(self._sound), self._crop, self._seed, cheapest)
+        code = self._identity_code(head, one)
+        several = replace(
+            costs,
+            motion={key: SPREAD * size for key, size in costs.motion.items()},
+            voice={key: SPREAD * size for key, size in costs.voice.items()},
+            fixed=len(pack_start(head, layout.OPEN, True)) + len(code) + (SPREAD + 1) * FRAMING,
+        )
+        smallest = len(identity.smallest_picture(self._key.picture))
+        spent = 0.0
+        for plan in ranked(several, most - smallest, self._mode):
+            spent = several.fixed + _spent(several, plan.point)
+            found = identity.fitting_picture(self._key.picture, int(most - spent))
+            if found is not None:
+                self._head = replace(head, point=plan.point)
+                start = pack_start(self._head, layout.OPEN, True)
+                return start + pack_identity(0, found[1], code, found[0], layout.FRAMES_MOST)
+        seconds = SPREAD * SEGMENT_FRAMES / float(FRAME_RATE)
+        rate = int(np.ceil(8 * (spent + smallest) / seconds))
+        raise RateError(f"this clip can't be sent at that rate: it needs {rate} bit/s or more")
+
+    def _identity_code(self, head: Head, one: Identity) -> bytes:
+        stream = coder.encode(
+            Symbols(head, (replace(one, picture=b"\0", side=64),), (None,)), self._nets.book
+        )
+        return stream.identities[0][2]
+
+    def _cut(self, features: Features, tokens: Tokens, point: OperatingPoint) -> Segment:
+        return self._nets.quantiser.segments(features, tokens, point)[0]
+
+    def _coded(self, point: OperatingPoint, seg: Segment) -> bytes:
+        """The code of one segment."""
+        assert self._head is not None
+        head = replace(self._head, frames=seg.frames, samples=self._head.samples * seg.frames)
+        stream: Stream = coder.encode(Symbols(head, (), (seg,), points=(point,)), self._nets.book)
+        payload = stream.segments[0]
+        assert payload is not None
+        return payload
+
+    def _copied(self) -> bytes:
+        """The chunk of the copy that waits, which is sent behind the next segment."""
+        copy, self._copy = self._copy, None
+        return pack_copy(*copy) if copy else b""
+
+    def _costs(self, features: Features, tokens: Tokens) -> Costs:
+        """What every motion and every voice of one segment would cost."""
+        book = self._nets.book
+
+        def bits(point: OperatingPoint, which: int) -> float:
+            return segment_bits(self._cut(features, tokens, point), point, book)[which] / 8
+
+        motion = {
+            (stride, step): bits(OperatingPoint(stride, step, 0, False), 0)
+            for stride in STRIDES
+            for step in range(len(STEPS))
+        }
+        layers = range(book.layers + 1) if self._sound else ()
+        voice = {n: bits(OperatingPoint(0, 0, n, True), 1) for n in layers}
+        return Costs(motion, voice, 0.0, 0.0, np.zeros(1))
+
+
+def _spent(costs: Costs, point: OperatingPoint) -> float:
+    """Bytes of motion and voice."""
+    motion = costs.motion[point.motion_stride, point.motion_step] if point.motion_stride else 0.0
+    return motion + (costs.voice[point.acoustic_layers] if point.semantic and costs.voice else 0.0)
