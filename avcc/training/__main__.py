@@ -136,6 +136,19 @@ def ablate(data: Path, bitrate: float, clips: int, mode: str, nets: tuple[Path, 
 
 
 @main.command()
+@click.option("--cache", type=click.Path(path_type=Path), required=True)
+@click.option("--manifest", type=click.Path(path_type=Path), required=True, help="Of utterances.")
+@click.option("--limit", default=20, show_default=True, help="Utterances of its test split.")
+@click.option("--hours", default=1.0, show_default=True, help="Of voice to count tables on.")
+@click.argument("works", nargs=-1, required=True, type=click.Path(path_type=Path))
+def compare(cache: Path, manifest: Path, limit: int, hours: float, works: tuple[Path, ...]) -> None:
+    """What each part of a voice is worth: WORKS, each trained --without some of them."""
+    from avcc.training.alone import compare as compared
+
+    compared(cache, manifest, works, limit, hours)
+
+
+@main.command()
 @click.option("--data", type=click.Path(path_type=Path), default=Path("../shared/data"))
 @click.option("--bitrate", default=2000.0, show_default=True)
 @click.option("--clips", default=12, show_default=True)

@@ -46,11 +46,18 @@ BELIEF = 30.0  # symbols that the likes of a sparse row weigh
 ROWS_FIRST = 24  # rows of table.motion_first
 
 
-def fit(cache: Path, work: Path, tier: str = "PW", hours: float = 0) -> Codebook:
-    """The codebook of what ``work`` holds: motion bank, centroids, acoustic books."""
+def fit(
+    cache: Path,
+    work: Path,
+    tier: str = "PW",
+    hours: float = 0,
+    voices: list[Codes] | None = None,
+) -> Codebook:
+    """The codebook of what ``work`` holds: motion bank, centroids, acoustic books. ``voices``: to
+    count instead of those of the cache."""
     arrays = _models(work)
     motion = clip_motion(cache, arrays, "train", tier)
-    voices = codes_of(cache, work, "train", tier, hours)
+    voices = voices or codes_of(cache, work, "train", tier, hours)
     contexts = _contexts(arrays, motion, voices)
     blank = Codebook.blank(contexts, 3 + SHAPE, (VOICE + 1, GAIN_LEVELS))
     counter = Counter(blank)
