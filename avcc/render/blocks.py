@@ -23,7 +23,18 @@ class Residual(nn.Module):
         if self.film is not None and code is not None:
             gain, shift = self.film(code)[:, :, None, None].chunk(2, 1)
             y = torch.addcmul(shift, y, 1 + gain)
-        return x + self.b(F.silu(y))
+        return plus(self.b(silu(y)), x)
+
+
+def plus(x: Tensor, y: Tensor) -> Tensor:
+    """x + y. In the place of x where nobody learns: on a CPU what is read and written takes nearly
+    as long as the convolutions."""
+    return x + y if torch.is_grad_enabled() else x.add_(y)
+
+
+def silu(x: Tensor) -> Tensor:
+    """SiLU of x, in its place where nobody learns."""
+    return F.silu(x, inplace=not torch.is_grad_enabled())
 
 
 def double(x: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from avcc.render.blocks import Residual, double
+from avcc.render.blocks import Residual, double, plus, silu
 from avcc.render.warp import grid, mesh_flow, part_maps, warp
 from avcc.stages import MOTION
 
@@ -96,7 +96,9 @@ class Renderer(nn.Module):
 
     def key(self, picture: Tensor, mesh: Tensor, size: Tensor) -> KeyFeatures:
         """Decoded key frame (B, 3, 256, 256) in -1..1, its mesh (B, 478, 2), its bytes (B,)."""
-        large = self.large(self.entry(F.pixel_unshuffle(picture, 2)))
+        # channels last, or every warp of a feature would copy it first
+        x = F.pixel_unshuffle(picture, 2).contiguous(memory_format=torch.channels_last)
+        large = self.large(self.entry(x))
         middle = self.middle(self.to_middle(large))
         small = self.small(self.to_small(middle))
         x = double(self.restore_small(small)) + middle
@@ -144,19 +146,21 @@ class Renderer(nn.Module):
             """What the key frames show of a size, where they show what is here."""
             size = features[0].shape[-1]
             seen = [warp(x, flow) for x, flow in zip(features, flows, strict=True)]
+            if len(seen) == 1 and not torch.is_grad_enabled():
+                return seen[0].mul_(_sized(opens[0], size))
             return _blend([_sized(x, size) for x in opens], seen)
 
-        y = y + warped([key.small for key in keys])
-        y = self.deeper(self.deep(F.silu(y)), code)
-        y = double(self.up_middle(y)) + warped([key.middle for key in keys])
+        y = plus(y, warped([key.small for key in keys]))
+        y = self.deeper(self.deep(silu(y)), code)
+        y = plus(double(self.up_middle(y)), warped([key.middle for key in keys]))
         y = self.at_middle(y, code)
-        y = double(self.up_large(y)) + warped([key.large for key in keys])
+        y = plus(double(self.up_large(y)), warped([key.large for key in keys]))
         y = self.at_large(y, code)
         shown = [warp(key.picture, flow) for key, flow in zip(keys, flows, strict=True)]
         if len(keys) > 1:
             shown = [_blend([_sized(x, 256) for x in shares], shown)]
         # contiguous: channels that lie last are shuffled twice as slowly
-        return shown[0] + F.pixel_shuffle(self.exit(F.silu(y)).contiguous(), 2).float()
+        return plus(shown[0], F.pixel_shuffle(self.exit(silu(y)).contiguous(), 2).float())
 
     @staticmethod
     def _shares(views: Sequence[_View], prior: Tensor | None) -> Tensor:
@@ -179,7 +183,7 @@ class Renderer(nn.Module):
             maps,
         ]
         x = self.look(torch.cat(look, 1).contiguous(memory_format=torch.channels_last))
-        x = self.think(self.shrink(F.silu(x)), code)
+        x = self.think(self.shrink(silu(x)), code)
         change = self.flow(F.silu(x)).float()
         fine = F.interpolate(change[:, :2], (64, 64), mode="bilinear", align_corners=False)
         score = change[:, 3:] - NEAR * self.near * away
