@@ -24,7 +24,7 @@ from avcc.stages import Symbols
 
 Files = tuple[bytes, ...]
 Mutation = Callable[[np.random.Generator, bytes, Files], bytes]
-TYPES = b"HISceprstqQZ\x00\xff1"
+TYPES = b"HISceiprstqQZ\x00\xff1"
 NUMBERS = (0, 1, 2, 99, 126, 127, 128, 255, 2047, 65_535, 65_536, 1 << 20, 1 << 28, 1 << 34)
 
 

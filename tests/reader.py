@@ -112,7 +112,7 @@ def chunks(data: bytes) -> Iterator[Chunk | None]:
         chunk = chunk_at(data, at)
         yield chunk
         at = chunk[3] if chunk else at + 1
-        while not chunk and at < len(data) and not (data[at] in b"ISeprs" and chunk_at(data, at)):
+        while not chunk and at < len(data) and not (data[at] in b"ISeiprs" and chunk_at(data, at)):
             at += 1
 
 
@@ -395,8 +395,18 @@ def read(data: bytes, arrays: Any) -> dict[str, Any]:
     scenes: list[Any] = []
     copies: dict[int, Any] = {}
     last, seen = -1, set()
+    pieces: list[bytes] = []
     for chunk in stream[1:]:
         kind, flags, payload, _ = chunk or nothing
+        if kind == "i" and identities:
+            pieces = [] if flags % 128 == 0 else pieces
+            if flags % 128 != len(pieces):
+                pieces = []
+                continue
+            pieces.append(payload)
+            if flags > 127 and sum(map(len, pieces)) <= 1 << 21:
+                kind, flags, payload = "I", 1, b"".join(pieces)
+                pieces = []
         need(kind in "IS" or not kind.isupper(), "there is a second head or an unknown chunk")
         need(bool(identities) or kind == "I" or kind.islower(), "first identity is damaged")
         try:

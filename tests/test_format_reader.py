@@ -21,8 +21,9 @@ from safetensors.numpy import load_file
 
 from avcc import weights
 from avcc.container.layout import COPY, CUTS, END, PITCH, SEGMENT, pack_chunk, varint
+from avcc.container.pieces import pack_pieces
 from avcc.container.read import read
-from avcc.container.write import pack_identity, write
+from avcc.container.write import identity_payload, pack_identity, write
 from avcc.entropy.coder import Encoder, decode, encode
 from avcc.entropy.tables import Codebook
 from avcc.errors import FormatError
@@ -214,6 +215,30 @@ def test_chunks_in_any_order_agree() -> None:
     assert doubled > 20
     for bad in (b"", b"RIFF", b"\x89AVC\r\n\x1a\n\1", b"\x89AVC\r\n\x1a\n\2\0" + head + first):
         assert not agree(bad)
+
+
+def test_identities_in_pieces_agree() -> None:
+    """Whole, with pieces missing, twice, in the wrong order, in front of the first identity."""
+    clip = books.symbols(4, 305, OperatingPoint(25, 0, 0, False), picture=12)
+    stream = encode(clip, BOOK)
+    data, code = write(stream), stream.identities[0][2]
+    head, first, *segments = chunks_of(data)
+    payload = identity_payload(120, 64, code, b"picture")
+    pieces = pack_pieces(payload, len(payload) // 4)
+    assert len(pieces) == 5 and len(pack_pieces(bytes(300), 1)) == 100
+    found = agree(b"".join([data[:10], head, first, *segments[:2], *pieces, *segments[2:]]))
+    assert [one["frame"] for one in found["identities"]] == [0, 120]
+    assert found["identities"][1]["picture"] == b"picture"
+    assert len(agree(b"".join([data[:10], head, *pieces, first]))["identities"]) == 1
+    pool = [*pieces, *pieces, *segments, pack_identity(120, 64, code, b"p", 305)]
+    pool += [pack_pieces(identity_payload(n, 64, code, b"q"), 99)[0] for n in (0, 90, 200, 305)]
+    rng, more = np.random.default_rng(3), 0
+    for trial in range(300):
+        drawn = [pool[i] for i in rng.integers(0, len(pool), trial % 14)]
+        if trial % 3:
+            drawn[trial % 5 : trial % 5] = pieces[: 3 + trial % 3]
+        more += len(agree(data[:10] + head + first + b"".join(drawn))["identities"]) > 1
+    assert 50 < more < 290
 
 
 def test_open_streams_agree() -> None:

@@ -23,10 +23,12 @@ from avcc.codec import Codec
 from avcc.container import layout
 from avcc.container.describe import info, lines
 from avcc.container.layout import Chunk
+from avcc.container.pieces import pack_pieces
 from avcc.container.read import chunks, is_open, read
-from avcc.container.write import write
+from avcc.container.write import identity_payload, pack_end, write
 from avcc.errors import FormatError, MediaError, RateError
 from avcc.incoming import Incoming
+from avcc.live import renewal
 from avcc.media.read import read as read_media
 from avcc.media.write import write as write_media
 from avcc.stages import SAMPLES_PER_FRAME, Clip
@@ -143,6 +145,31 @@ def test_pictures_go_on_where_the_part_before_ended() -> None:
     true = np.stack(list(talk(SHORT).frames)).astype(np.float32)
     still = np.abs(true - true[0]).mean((1, 2, 3))[50:]
     assert (np.abs(whole - true).mean((1, 2, 3))[50:] < 1.5 * still + 8).mean() > 0.9
+
+
+def test_later_key_frames_come_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody dims the light after ten seconds; half a minute later the picture has it too."""
+    monkeypatch.setattr(renewal, "PIECES", 2)
+    sender, parts, done = Codec("cpu").sender(RATE), [], 0
+    for _ in range(4):
+        for pictures, sound in pieces(talk(SECONDS)):
+            dark = pictures if done < 250 else (pictures * 0.6).astype(np.uint8)
+            parts.append(sender(dark, sound))
+            done += len(pictures)
+    data = b"".join([*parts, sender.close()])
+    assert 8 * len(data) <= RATE * done / 25
+    stream = read(data)
+    first, second = stream.identities[:2]
+    assert first[0] < 100 and 500 <= second[0] < 600 and not stream.damage
+    kinds = [c.type for c in chunks(data) if isinstance(c, Chunk)]
+    assert kinds.count(layout.IDENTITY) == 1 and kinds.count(layout.PIECE) >= 2
+    receiver = Codec("cpu").receiver(steps=1)
+    begun = [next(iter(part.frames)).mean() for part in receiver(data, True)]
+    light = np.stack(list(talk(SECONDS).frames)).mean()
+    assert abs(begun[1] / light - 1) < 0.15 and abs(begun[-1] / light / 0.6 - 1) < 0.15
+    spoiled = pack_pieces(identity_payload(860, 64, second[2], b"no picture"), 99)
+    cut = data.index(pack_end(done, done * SAMPLES_PER_FRAME))
+    shown(data[:cut] + b"".join(spoiled) + data[cut:])
 
 
 def test_a_stream_that_is_cut_off_is_shown_as_far_as_it_came() -> None:

@@ -15,6 +15,7 @@ from avcc.stages import SEGMENT_FRAMES, Head
 NAMES = {
     layout.HEAD: "head",
     layout.IDENTITY: "identity",
+    layout.PIECE: "piece",
     layout.SEGMENT: "segment",
     layout.COPY: "copy",
     layout.PITCH: "pitch",

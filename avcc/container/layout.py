@@ -29,7 +29,7 @@ PLAIN, PITCHED, SCENIC, COPIED, OPEN = 0, 1, 2, 3, 4
 START = len(SIGNATURE) + 2  # where the first chunk lies
 
 # Chunk types, as numbers.
-HEAD, IDENTITY, SEGMENT, COPY, CUTS, END, PITCH, SCENE, TEXT = b"HISrcepst"
+HEAD, IDENTITY, SEGMENT, PIECE, COPY, CUTS, END, PITCH, SCENE, TEXT = b"HISircepst"
 # Largest payloads, by type. Nothing is read before its length was compared with these.
 PAYLOAD_MOST = {HEAD: 64, IDENTITY: 1 << 21, SEGMENT: 1 << 18}
 OTHER_MOST = 1 << 20

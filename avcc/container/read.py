@@ -17,13 +17,14 @@ from avcc.container import layout
 from avcc.container.layout import OPEN, Chunk, Cursor, parse_chunk
 from avcc.container.length import Length, numbered
 from avcc.container.limits import ALL, BYTES_MOST, CHUNKS_MOST, Limits, few
+from avcc.container.pieces import Pieces
 from avcc.errors import FormatError
 from avcc.stages import Head, OperatingPoint, Stream
 
 # Bytes that looking for the next sound chunk may checksum in all; real files need a fraction, and
 # bytes that were made to look like chunk after chunk shall not keep a reader busy for hours.
 SEARCH_MOST = 1 << 26
-_WANTED = re.compile(b"[ISeprs]")  # what a search looks for: all that is large, and the end
+_WANTED = re.compile(b"[ISeiprs]")  # what a search looks for: all that is large, and the end
 
 
 def version(data: bytes) -> tuple[int, int]:
@@ -113,9 +114,15 @@ def read(data: bytes, limits: Limits = ALL) -> Stream:
     segments: dict[int, bytes] = {}
     pitch: dict[int, bytes] = {}
     copies: dict[int, tuple[OperatingPoint, bytes]] = {}
+    pieces = Pieces()
     cuts: tuple[int, ...] | None = None
     scenes: list[tuple[int, bytes] | None] = []
     for chunk in length.chunks:
+        if isinstance(chunk, Chunk) and chunk.type == layout.PIECE:
+            whole = pieces.add(chunk) if identities else None
+            if whole is None:
+                continue
+            chunk = whole
         if isinstance(chunk, str):
             damage.append(chunk)
         elif chunk.type == layout.HEAD:

@@ -80,9 +80,14 @@ def pack_identity(frame: int, side: int, code: bytes, picture: bytes, frames: in
     """The chunk of one identity; ``FormatError`` for fields out of range."""
     bounded(frame, 0, frames - 1, "frame of an identity")
     bounded(len(code), 0, layout.CODE_MOST, "length of an identity's code")
-    front = varint(frame) if frame else b""
-    body = front + _side(side, picture) + varint(len(code)) + code + picture
+    body = identity_payload(frame, side, code, picture)
     return pack_chunk(layout.IDENTITY, layout.LATER if frame else 0, body)
+
+
+def identity_payload(frame: int, side: int, code: bytes, picture: bytes) -> bytes:
+    """What stands in it."""
+    front = varint(frame) if frame else b""
+    return front + _side(side, picture) + varint(len(code)) + code + picture
 
 
 def pack_cuts(cuts: tuple[int, ...], frames: int) -> bytes:

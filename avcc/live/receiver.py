@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -21,9 +22,11 @@ from avcc.render.draw import Rendering
 from avcc.render.speak import MEND, quietest
 from avcc.stages import (
     FRAME_RATE,
+    MOTION,
     SAMPLES_PER_FRAME,
     SEGMENT_FRAMES,
     Features,
+    Identity,
     KeyFrame,
     Latents,
     Stream,
@@ -52,8 +55,9 @@ class Receiver:
     """Decodes each segment of an open stream when it is there, from it and those before.
 
     What a file's decoder would look up in the next segment isn't waited for, so that what comes out
-    differs a little from what the finished file gives. A piece ends some frames before its segment
-    does, where the voice is quietest.
+    differs a little from what the finished file gives. A part ends some frames before its segment
+    does, where the voice is quietest. A later key frame is used from the part on that begins behind
+    it, if it is there by then.
     """
 
     def __init__(
@@ -70,7 +74,9 @@ class Receiver:
         self._next = 0  # segment
         self._begin = 0  # frame with which the next part begins
         self._nets: Decoder | None = None
-        self._keys: tuple[KeyFrame, ...] = ()
+        self._keys: dict[int, KeyFrame] = {}  # by frame, the first one first
+        self._latest: KeyFrame | None = None  # of which the part before was drawn
+        self._motion = np.zeros((0, MOTION), np.float32)  # of all frames given
         self._old: Latents | None = None  # of the last frames, which the next part blends from
         self._rest: np.ndarray | None = None  # sound of one frame, to add to the next part
         self._loud = np.zeros(0, np.float32)
@@ -122,8 +128,8 @@ class Receiver:
         nets = self._nets
         base = max(0, number - PAST)
         symbols = self._symbols(stream, base, number)
-        self._keys = self._keys or nets.keys(symbols)
-        features = nets.quantiser.features(symbols, self._keys)
+        first_key = self._key_of(symbols.identities[0], symbols)
+        features = nets.quantiser.features(symbols, (first_key,))
         zero, count = base * SEGMENT_FRAMES, symbols.head.frames
         start = (number - base) * SEGMENT_FRAMES
         seed = symbols.head.seed if self._seed is None else self._seed
@@ -135,11 +141,43 @@ class Receiver:
         first = self._begin - zero
         end = count if last else self._end(latents, features, count)
         sound = self._spoken(features, latents, first, end, seed) if symbols.head.samples else None
+        frames = Rendering(
+            nets.renderer,
+            self._shown(symbols, first, end),
+            latents.motion,
+            partial(nets.bank.meshes, key=first_key.mesh),
+            self._device,
+            part=(first, end),
+        )
+        self._motion = np.concatenate([self._motion, latents.motion[first:end]])
         self._begin = zero + end
-        meshes = partial(nets.bank.meshes, key=self._keys[0].mesh)
-        how = self._device, (), (first, end)
-        frames = Rendering(nets.renderer, self._keys, latents.motion, meshes, *how)
         return Part(frames, end - first, sound)
+
+    def _shown(self, symbols: Symbols, first: int, end: int) -> list[KeyFrame]:
+        """What frames ``first`` to before ``end`` are drawn from: the latest key frame that shows
+        one that was given already; a new one comes slowly."""
+        passed = [one for one in symbols.identities[1:] if one.frame < self._begin]
+        before = self._latest or self._key_of(symbols.identities[0], symbols)
+        now = before
+        with suppress(FormatError):  # it's no picture: the one before goes on
+            now = self._key_of(passed[-1], symbols) if passed else before
+        self._latest = now
+        if before is now:
+            return [now]
+        return [replace(before, frame=first), replace(now, frame=end)]
+
+    def _key_of(self, one: Identity, symbols: Symbols) -> KeyFrame:
+        """The key frame of an identity: the first one's mesh was sent, others' follow from the
+        motion of their frame."""
+        assert self._nets is not None
+        if one.frame not in self._keys:
+            key = self._nets.keys(replace(symbols, identities=(one,)))[0]
+            if self._keys:
+                moved = self._motion[one.frame][None]
+                first = next(iter(self._keys.values()))
+                key = replace(key, mesh=self._nets.bank.meshes(moved, first.mesh)[0])
+            self._keys[one.frame] = key
+        return self._keys[one.frame]
 
     def _symbols(self, stream: Stream, base: int, number: int) -> Symbols:
         """Of the segments ``base`` to ``number`` alone, counted from the first of them."""
@@ -150,7 +188,6 @@ class Receiver:
         local = replace(
             stream,
             head=replace(stream.head, frames=frames, samples=samples),
-            identities=stream.identities[:1],
             segments=stream.segments[there],
             copies=stream.copies[there],
             points=stream.points[there],

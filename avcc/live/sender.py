@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from avcc.entropy import coder
 from avcc.entropy.count import segment_bits
 from avcc.errors import MediaError, RateError
 from avcc.live.listener import AFTER, BEFORE, Listener
+from avcc.live.renewal import Renewal
 from avcc.live.watcher import Watcher, chosen
 from avcc.quantise.rate import STRIDES, Costs, points, ranked
 from avcc.quantise.scalar import STEPS
@@ -27,7 +29,6 @@ from avcc.stages import (
     Crop,
     Features,
     Head,
-    Identity,
     KeyFrame,
     OperatingPoint,
     Segment,
@@ -37,6 +38,7 @@ from avcc.stages import (
 
 SPREAD = 5  # segments by whose end the key frame is paid for: 20 s
 BURST = 1.5  # of a segment's share of the rate: how much one may take of what others left
+ENDING = 13  # bytes at most of the last chunk
 FRAMING = 10  # bytes at most of a segment's chunk beside its code
 
 
@@ -45,7 +47,8 @@ class Sender:
 
     ``crop``: of the source, ``sound``: whether it has any. ``bitrate``: bits a second, kept from 20
     s on; before that the key frame is ahead of it. Each segment of 4 s has the operating point that
-    its own share of the bits buys. ``warn`` hears sentences about what was odd.
+    its own share of the bits buys, and takes a piece of the next key frame along (``renewal``).
+    ``warn`` hears sentences about what was odd.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class Sender:
         self._nets, self._mode, self._fec, self._warn = nets, mode, fec, warn
         self._share = bitrate * SEGMENT_FRAMES / float(FRAME_RATE) / 8
         self._crop, self._sound, self._seed = crop, sound, seed
+        self._renewal = Renewal(self._share)
         self._watcher, self._listener = Watcher(nets.bank), Listener(nets.ear)
         self._places = np.zeros((0, len(nets.bank.directions)), np.float32)
         self._candidates: list[Candidate] = []
@@ -85,8 +89,7 @@ class Sender:
         """
         places, candidates = self._watcher(pictures)
         self._places = np.concatenate([self._places, places])
-        if self._key is None:
-            self._candidates += candidates
+        self._candidates += candidates
         wave = np.zeros(len(pictures) * SAMPLES_PER_FRAME, np.float32)
         if sound is not None:
             wave[: len(sound)] = sound[: len(wave)]
@@ -118,9 +121,11 @@ class Sender:
         past = max(0, self._heard + frames - BEFORE)
         self._wave = self._wave[past * SAMPLES_PER_FRAME :]
         self._heard = self._heard + frames - past
+        end = self._number * SEGMENT_FRAMES + frames
+        candidates = [one for one in self._candidates if one.key.frame < end]
+        self._candidates = self._candidates[len(candidates) :]
         if self._key is None:
-            self._key = chosen(self._candidates, places)
-            self._candidates = []
+            self._key = chosen(candidates, places)
             level = self._listener.level or 0.0
             self._voice = np.append(hearing.voice, np.float32(level))
         motion = self._nets.bank.relative(self._watcher.filled(places), self._key.mesh)
@@ -132,9 +137,10 @@ class Sender:
         if self._head is None:
             front = self._start(features, costs)
             self._debt = float(len(front))
-            self._spent = self._debt
-        behind = self._copied()
-        budget = self._budget() - FRAMING - len(behind)
+            self._spent = self._debt + ENDING
+            candidates = []
+        behind = self._copied() + self._renewed(candidates, places, features)
+        budget = self._budget(frames) - FRAMING - len(behind)
         point = points(costs, budget, self._mode)[0]
         code = self._coded(point, self._cut(features, tokens, point))
         chunk = pack_segment(self._number, code, point)
@@ -145,20 +151,31 @@ class Sender:
         self._spent += len(chunk) + len(behind)
         return front + chunk + behind
 
-    def _budget(self) -> float:
-        """Bytes for the next segment, and for the copy of the one before."""
-        due = self._number + 1
+    def _renewed(
+        self, candidates: list[Candidate], places: np.ndarray, features: Features
+    ) -> bytes:
+        """A piece of a later key frame. None is taken before the first one is paid for, nor where
+        no motion says where its face lies."""
+        settled = self._number >= SPREAD and self._mode != "audio-driven"
+        if settled and candidates and self._renewal.wanted:
+            self._renewal.take(chosen(candidates, places), partial(self._identity_code, features))
+        return self._renewal.piece()
+
+    def _budget(self, frames: int) -> float:
+        """Bytes for the next segment, of so many frames, and for what goes along with it."""
+        due = self._number + frames / SEGMENT_FRAMES
         owed = self._debt * max(0.0, 1 - due / SPREAD)
-        return min(self._share * due + owed - self._spent, BURST * self._share)
+        most = BURST * self._share * frames / SEGMENT_FRAMES
+        return min(self._share * due + owed - self._spent, most)
 
     def _start(self, features: Features, costs: Costs) -> bytes:
         """Signature, head, key frame: as many bytes of it as 20 s like these leave for it."""
         assert self._key is not None
         nets, most = self._nets, SPREAD * self._share
-        one = nets.quantiser.identity(nets.shape.vector(self._key.mesh), features, self._sound)
         cheapest = points(costs, 0, self._mode)[0]
         head = Head(nets.book.id, FRAME_RATE, 1, int(self._sound), self._crop, self._seed, cheapest)
-        code = self._identity_code(head, one)
+        self._head = head
+        code = self._identity_code(features, self._key)
         several = replace(
             costs,
             motion={key: SPREAD * size for key, size in costs.motion.items()},
@@ -178,11 +195,13 @@ class Sender:
         rate = int(np.ceil(8 * (spent + smallest) / seconds))
         raise RateError(f"this clip can't be sent at that rate: it needs {rate} bit/s or more")
 
-    def _identity_code(self, head: Head, one: Identity) -> bytes:
-        stream = coder.encode(
-            Symbols(head, (replace(one, picture=b"\0", side=64),), (None,)), self._nets.book
-        )
-        return stream.identities[0][2]
+    def _identity_code(self, features: Features, key: KeyFrame) -> bytes:
+        """What is coded of the shape of a key frame and of the voice."""
+        assert self._head is not None
+        nets = self._nets
+        one = nets.quantiser.identity(nets.shape.vector(key.mesh), features, self._sound)
+        symbols = Symbols(self._head, (replace(one, picture=b"\0", side=64),), (None,))
+        return coder.encode(symbols, nets.book).identities[0][2]
 
     def _cut(self, features: Features, tokens: Tokens, point: OperatingPoint) -> Segment:
         return self._nets.quantiser.segments(features, tokens, point)[0]

@@ -1,0 +1,46 @@
+"""Later key frames of a clip that isn't over: pose and light change.
+
+One is taken about once a minute, and goes along with the segments in small pieces: it never makes
+one of them wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from avcc.analysis import identity
+from avcc.container.pieces import pack_pieces
+from avcc.container.write import identity_payload
+from avcc.stages import KeyFrame
+
+SHARE = 0.1  # of the bits that segments have
+PIECES = 15  # segments that a picture goes along with: a minute
+FRAMING = 7  # bytes of a piece's chunk beside what it holds
+LEAST = 25  # bytes of a piece; a picture of fewer isn't worth having
+
+
+class Renewal:
+    """``share``: bytes of a segment at the rate that was asked for."""
+
+    def __init__(self, share: float) -> None:
+        self._size = int(SHARE * share) - FRAMING
+        self._waiting: list[bytes] = []
+
+    @property
+    def wanted(self) -> bool:
+        """Whether another picture may be taken now."""
+        return not self._waiting and self._size >= LEAST
+
+    def take(self, key: KeyFrame, code: Callable[[KeyFrame], bytes]) -> None:
+        """A picture to send; ``code``: gives what is coded of its shape and the voice."""
+        coded = code(key)
+        room = PIECES * self._size - len(coded) - 8
+        found = identity.fitting_picture(key.picture, room)
+        if found is not None:
+            data, side = found
+            payload = identity_payload(key.frame, side, coded, data)
+            self._waiting = pack_pieces(payload, self._size)
+
+    def piece(self) -> bytes:
+        """The chunk that goes along with the next segment; empty where there is none."""
+        return self._waiting.pop(0) if self._waiting else b""
