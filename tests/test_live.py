@@ -153,8 +153,8 @@ def test_later_key_frames_come_along(monkeypatch: pytest.MonkeyPatch) -> None:
     sender, parts, done = Codec("cpu").sender(RATE), [], 0
     for _ in range(4):
         for pictures, sound in pieces(talk(SECONDS)):
-            dark = pictures if done < 250 else (pictures * 0.6).astype(np.uint8)
-            parts.append(sender(dark, sound))
+            dark = pictures * np.clip(1 - (done - 250) / 250, 0.6, 1)  # too slowly for a cut
+            parts.append(sender(dark.astype(np.uint8), sound))
             done += len(pictures)
     data = b"".join([*parts, sender.close()])
     assert 8 * len(data) <= RATE * done / 25
@@ -167,9 +167,27 @@ def test_later_key_frames_come_along(monkeypatch: pytest.MonkeyPatch) -> None:
     begun = [next(iter(part.frames)).mean() for part in receiver(data, True)]
     light = np.stack(list(talk(SECONDS).frames)).mean()
     assert abs(begun[1] / light - 1) < 0.15 and abs(begun[-1] / light / 0.6 - 1) < 0.15
+    assert not stream.cuts
     spoiled = pack_pieces(identity_payload(860, 64, second[2], b"no picture"), 99)
     cut = data.index(pack_end(done, done * SAMPLES_PER_FRAME))
     shown(data[:cut] + b"".join(spoiled) + data[cut:])
+
+
+def test_another_shot_gets_a_key_frame_soon() -> None:
+    """A cut at 6 s, into colours turned round; by 26 s its key frame is there."""
+    sender, parts, done = Codec("cpu").sender(RATE), [], 0
+    for _ in range(3):
+        for pictures, sound in pieces(talk(SECONDS)):
+            parts.append(sender(pictures if done < 150 else 255 - pictures // 2, sound))
+            done += len(pictures)
+    data = b"".join([*parts, sender.close()])
+    stream = read(data)
+    assert stream.cuts and abs(stream.cuts[0] - 150) < PIECE
+    assert [150 <= one[0] < 200 for one in stream.identities] == [False, True]
+    places = {c.type: c.start for c in chunks(data) if isinstance(c, Chunk)}
+    sixth = [c for c in chunks(data) if isinstance(c, Chunk) and c.type == layout.SEGMENT][5]
+    assert places[layout.PIECE] < sixth.start
+    assert 8 * len(data) <= RATE * done / 25
 
 
 def test_a_stream_that_is_cut_off_is_shown_as_far_as_it_came() -> None:

@@ -9,9 +9,17 @@ from functools import partial
 import numpy as np
 
 from avcc.analysis import identity
+from avcc.analysis.cuts import cuts
 from avcc.analysis.keys import Candidate
 from avcc.container import layout
-from avcc.container.write import pack_copy, pack_end, pack_identity, pack_segment, pack_start
+from avcc.container.write import (
+    pack_copy,
+    pack_cuts,
+    pack_end,
+    pack_identity,
+    pack_segment,
+    pack_start,
+)
 from avcc.encoder import Encoder
 from avcc.entropy import coder
 from avcc.entropy.count import segment_bits
@@ -72,6 +80,7 @@ class Sender:
         self._candidates: list[Candidate] = []
         self._wave = np.zeros(0, np.float32)
         self._heard = 0  # frames of ``_wave`` in front of the next segment
+        self._cuts: list[int] = []
         self._number = 0
         self._frames = 0
         self._key: KeyFrame | None = None
@@ -109,6 +118,7 @@ class Sender:
         while len(self._places):
             out += self._segment(min(SEGMENT_FRAMES, len(self._places)))
         out += self._copied()
+        out += pack_cuts(tuple(self._cuts), self._frames) if self._cuts else b""
         if self._warn and self._watcher.seen < 0.8 * self._watcher.shown:
             share = self._watcher.seen / self._watcher.shown
             self._warn(f"the face could be followed in only {share:.0%} of the pictures")
@@ -139,7 +149,8 @@ class Sender:
             self._debt = float(len(front))
             self._spent = self._debt + ENDING
             candidates = []
-        behind = self._copied() + self._renewed(candidates, places, features)
+        begun = self._shot(frames)
+        behind = self._copied() + self._renewed(candidates, begun, places, features)
         budget = self._budget(frames) - FRAMING - len(behind)
         point = points(costs, budget, self._mode)[0]
         code = self._coded(point, self._cut(features, tokens, point))
@@ -151,14 +162,25 @@ class Sender:
         self._spent += len(chunk) + len(behind)
         return front + chunk + behind
 
+    def _shot(self, frames: int) -> int:
+        """The frame at which the last shot of the next segment begins; 0: where it began before."""
+        changes = np.array(self._watcher.changes)
+        del self._watcher.changes[:frames]
+        base = self._number * SEGMENT_FRAMES
+        found = [base + cut for cut in cuts(changes) if cut < frames]
+        self._cuts += found
+        return found[-1] if found else 0
+
     def _renewed(
-        self, candidates: list[Candidate], places: np.ndarray, features: Features
+        self, candidates: list[Candidate], begun: int, places: np.ndarray, features: Features
     ) -> bytes:
-        """A piece of a later key frame. None is taken before the first one is paid for, nor where
-        no motion says where its face lies."""
-        settled = self._number >= SPREAD and self._mode != "audio-driven"
-        if settled and candidates and self._renewal.wanted:
-            self._renewal.take(chosen(candidates, places), partial(self._identity_code, features))
+        """A piece of a later key frame. One is taken where a shot has ``begun``, else not before
+        the first one is paid for; none where no motion says where its face lies."""
+        fitting = [one for one in candidates if one.key.frame >= begun]
+        due = begun or (self._number >= SPREAD and self._renewal.wanted)
+        if due and fitting and self._mode != "audio-driven":
+            code = partial(self._identity_code, features)
+            self._renewal.take(chosen(fitting, places), code, hurry=begun > 0)
         return self._renewal.piece()
 
     def _budget(self, frames: int) -> float:

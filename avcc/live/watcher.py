@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from avcc.analysis.cuts import small
 from avcc.analysis.keys import Candidate, chosen_keys, detail
 from avcc.analysis.look import NEVER
 from avcc.analysis.motion import MotionBank
@@ -17,13 +18,16 @@ EVERY = 4  # of so many frames one may become the key frame
 class Watcher:
     """Follows the face from picture to picture.
 
-    ``seen``: frames with a face, ``shown``: all.
+    ``seen``: frames with a face, ``shown``: all. ``changes``: how much each differs from the one
+    before, as ``analysis.cuts`` wants it; whoever has looked at some takes them away.
     """
 
     def __init__(self, bank: MotionBank) -> None:
         self._bank = bank
         self._finder = FaceMesh()
         self._last: np.ndarray | None = None
+        self._small: np.ndarray | None = None
+        self.changes: list[float] = []
         self.seen = self.shown = 0
 
     def __call__(self, pictures: np.ndarray) -> tuple[np.ndarray, list[Candidate]]:
@@ -32,6 +36,9 @@ class Watcher:
         places = np.full((len(pictures), len(self._bank.directions)), np.nan, np.float32)
         kept = []
         for i, picture in enumerate(pictures):
+            before, self._small = self._small, small(picture)
+            change = 0.0 if before is None else float(np.abs(self._small - before).mean())
+            self.changes.append(change)
             mesh = self._finder.points(picture)
             if mesh is not None:
                 places[i] = self._bank.project(mesh)
