@@ -13,9 +13,11 @@ import numpy as np
 
 import avcc
 from avcc import weights
+from avcc.codec import Codec
+from avcc.evaluation.call import Call
+from avcc.media.live import PIECE
 from avcc.stages import MODES, Clip, Crop
 from tests.test_codec import talk
-from tests.test_live import sent
 from tests.test_scene import scenic
 
 FOLDER = Path(__file__).parent / "vectors"
@@ -43,7 +45,6 @@ def clips() -> dict[str, tuple[Clip, float]]:
         "pitch": (clip, 3000),
         "scene": (scenic(), 6000),
         "copies": (long, 3000),
-        "live": (long, 2000),
     }
 
 
@@ -55,12 +56,26 @@ def main() -> None:
         if not path.exists():
             mode, seed = name if name in MODES else "auto", 77 if name == "seeded" else 0
             scene, fec = name == "scene", name == "copies"
-            if name == "live":
-                path.write_bytes(b"".join(sent(fec=True)))
-            else:
-                data = avcc.encode(clip, rate, mode=mode, seed=seed, scene=scene, fec=fec)
-                path.write_bytes(data)
-            print(f"{path.name}: {path.stat().st_size} bytes")
+            data = avcc.encode(clip, rate, mode=mode, seed=seed, scene=scene, fec=fec)
+            _write(path, data)
+    path = FOLDER / f"{weights.default().hex()}-live.avc"
+    if not path.exists():
+        _write(path, call())
+
+
+def call() -> bytes:
+    """An open stream with a cut at 6 s, a later key frame in pieces, and copies."""
+    sender, film = Codec("cpu").sender(2000, fec=True), Call(talk(9.0))
+    out = b""
+    for first in range(0, 620, PIECE):
+        pictures, sound = film.piece(first)
+        out += sender(pictures if first < 150 else 255 - pictures // 2, sound)
+    return out + sender.close()
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
+    print(f"{path.name}: {len(data)} bytes")
 
 
 if __name__ == "__main__":

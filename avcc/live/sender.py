@@ -46,7 +46,7 @@ from avcc.stages import (
 
 SPREAD = 5  # segments by whose end the key frame is paid for: 20 s
 BURST = 1.5  # of a segment's share of the rate: how much one may take of what others left
-ENDING = 13  # bytes at most of the last chunk
+ENDING, CUT = 20, 3  # bytes at most of the chunks at the end, and of each cut in them
 FRAMING = 10  # bytes at most of a segment's chunk beside its code
 
 
@@ -169,6 +169,7 @@ class Sender:
         base = self._number * SEGMENT_FRAMES
         found = [base + cut for cut in cuts(changes) if cut < frames]
         self._cuts += found
+        self._spent += CUT * len(found)
         return found[-1] if found else 0
 
     def _renewed(
