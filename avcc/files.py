@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, ClassVar, Protocol
 
 from avcc.incoming import Incoming
-from avcc.terminal import read_bytes
+from avcc.terminal import read_bytes, undisturbed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -110,8 +110,9 @@ class Encoding:
         with _sink(name, self.force) as write:
             try:
                 for piece in clip:
-                    size += write(sender(piece.pictures, piece.sound))
-                    frames += len(piece.pictures)
+                    with undisturbed():
+                        size += write(sender(piece.pictures, piece.sound))
+                        frames += len(piece.pictures)
                     if frames / 25 >= self.max_duration:
                         warn("the clip goes on; --max-duration allows more")
                         break

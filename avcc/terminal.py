@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import BinaryIO
 
 import click
@@ -57,6 +60,23 @@ class Voice:
             sys.stderr.write(f"\r{'':<{len(self._shown)}}\r")
             sys.stderr.flush()
             self._shown = ""
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Signals that end the program wait until the block is done."""
+    caught: list[int] = []
+    kept = {}
+    with suppress(ValueError):  # not in the main thread: signals aren't ours
+        for number in (signal.SIGINT, signal.SIGTERM):
+            kept[number] = signal.signal(number, lambda number, _: caught.append(number))
+    try:
+        yield
+    finally:
+        for ends, handler in kept.items():
+            signal.signal(ends, handler)
+    for first in caught[:1]:
+        signal.raise_signal(first)
 
 
 def read_bytes(name: str, most: int) -> bytes:

@@ -62,5 +62,5 @@ class Copy:
 
 
 def copying(*options: Any) -> Copy:
-    """In the place of ``files.Encoding``, whose last option is ``force``."""
-    return Copy(options[-1])
+    """In the place of ``files.Encoding``, whose last options are ``force`` and ``live``."""
+    return Copy(options[-2])

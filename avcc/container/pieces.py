@@ -23,10 +23,12 @@ class Pieces:
             self._parts = []
             return None
         self._parts.append(chunk.payload)
-        payload = b"".join(self._parts)
-        if not chunk.flags & LAST or len(payload) > layout.PAYLOAD_MOST[layout.IDENTITY]:
+        if sum(map(len, self._parts)) > layout.PAYLOAD_MOST[layout.IDENTITY]:
+            self._parts = []
             return None
-        self._parts = []
+        if not chunk.flags & LAST:
+            return None
+        payload, self._parts = b"".join(self._parts), []
         return Chunk(layout.IDENTITY, layout.LATER, payload, chunk.start, chunk.end)
 
 

@@ -47,7 +47,7 @@ def is_open(data: bytes) -> bool | None:
 
     ``FormatError`` where it is no ``.avc`` stream, or its head is damaged.
     """
-    head = layout.START + 16 + layout.PAYLOAD_MOST[layout.HEAD]  # bytes, framing and all
+    most = layout.START + 16 + layout.PAYLOAD_MOST[layout.HEAD]  # bytes, framing and all
     if len(data) < layout.START:
         if not layout.SIGNATURE.startswith(data[: len(layout.SIGNATURE)]):
             version(data.ljust(layout.START, b"\0"))
@@ -56,7 +56,7 @@ def is_open(data: bytes) -> bool | None:
     try:
         first = parse_chunk(data, layout.START)
     except FormatError:
-        if len(data) < head:
+        if len(data) < most:
             return None
         raise
     length = Length([])

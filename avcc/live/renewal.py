@@ -1,12 +1,13 @@
 """Later key frames of a clip that isn't over: pose and light change.
 
-One is taken about once a minute, and goes along with the segments in small pieces: it never makes
-one of them wait.
+One is taken about once a minute, and goes along with the segments in small pieces; it is coded by
+a thread of its own while the next segment comes. So it never makes one of them wait.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from avcc.analysis import identity
 from avcc.container.pieces import pack_pieces
@@ -24,26 +25,39 @@ class Renewal:
 
     def __init__(self, share: float) -> None:
         self._share = share
+        self._coder = ThreadPoolExecutor(1, "avcc-renewal")
+        self._coming: Future[list[bytes]] | None = None
         self._waiting: list[bytes] = []
 
     @property
     def wanted(self) -> bool:
         """Whether another picture may be taken now."""
-        return not self._waiting
+        return not self._waiting and self._coming is None
 
     def take(self, key: KeyFrame, code: Callable[[KeyFrame], bytes], hurry: bool = False) -> None:
-        """A picture to send; ``code``: gives what is coded of its shape and the voice. ``hurry``:
-        instead of what is still waiting."""
+        """A picture to send, from the next ``piece`` on; ``code``: gives what is coded of its shape
+        and the voice. ``hurry``: instead of what is still waiting."""
         share, pieces = HURRIED if hurry else (SHARE, PIECES)
         size = int(share * self._share) - FRAMING
-        if size < LEAST:
-            return
-        coded = code(key)
-        found = identity.fitting_picture(key.picture, pieces * size - len(coded) - 8)
-        if found is not None:
-            data, side = found
-            self._waiting = pack_pieces(identity_payload(key.frame, side, coded, data), size)
+        if size >= LEAST:
+            self._coming = self._coder.submit(_pieces, key, code(key), size, pieces)
 
     def piece(self) -> bytes:
         """The chunk that goes along with the next segment; empty where there is none."""
+        if self._coming is not None:
+            self._waiting = self._coming.result() or self._waiting
+            self._coming = None
         return self._waiting.pop(0) if self._waiting else b""
+
+    def close(self) -> None:
+        """End the thread."""
+        self._coder.shutdown()
+
+
+def _pieces(key: KeyFrame, code: bytes, size: int, count: int) -> list[bytes]:
+    """Chunks of about ``size`` bytes, ``count`` of them at most; none where no picture fits."""
+    found = identity.fitting_picture(key.picture, count * size - len(code) - 8)
+    if found is None:
+        return []
+    data, side = found
+    return pack_pieces(identity_payload(key.frame, side, code, data), size)

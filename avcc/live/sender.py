@@ -117,6 +117,7 @@ class Sender:
         out = b""
         while len(self._places):
             out += self._segment(min(SEGMENT_FRAMES, len(self._places)))
+        self._renewal.close()
         out += self._copied()
         out += pack_cuts(tuple(self._cuts), self._frames) if self._cuts else b""
         if self._warn and self._watcher.seen < 0.8 * self._watcher.shown:
@@ -177,12 +178,13 @@ class Sender:
     ) -> bytes:
         """A piece of a later key frame. One is taken where a shot has ``begun``, else not before
         the first one is paid for; none where no motion says where its face lies."""
+        piece = self._renewal.piece()
         fitting = [one for one in candidates if one.key.frame >= begun]
         due = begun or (self._number >= SPREAD and self._renewal.wanted)
         if due and fitting and self._mode != "audio-driven":
             code = partial(self._identity_code, features)
             self._renewal.take(chosen(fitting, places), code, hurry=begun > 0)
-        return self._renewal.piece()
+        return piece
 
     def _budget(self, frames: int) -> float:
         """Bytes for the next segment, of so many frames, and for what goes along with it."""
