@@ -119,6 +119,20 @@ def test_how_the_bytes_are_cut_changes_nothing() -> None:
     assert again == counts and np.array_equal(same, sound) and not said
 
 
+@pytest.mark.parametrize("seconds", [SECONDS, 8.0])
+def test_the_end_may_come_late(seconds: float) -> None:
+    """What the last segment gave is gone on with; one that is shorter waits for the end."""
+    data = b"".join(sent(seconds=seconds))
+    end = next(c.start for c in chunks(data) if isinstance(c, Chunk) and c.type == layout.END)
+    counts, sound, said = shown(data[:end], data[end:], b"")
+    whole, same, _ = shown(data)
+    assert sum(counts) == sum(whole) == seconds * 25 and not said
+    assert len(counts) == 3
+    known = sum(counts[:-1]) * SAMPLES_PER_FRAME
+    assert np.abs(sound - same)[: known - 640].max() < 0.02, "but for a little of the level"
+    assert np.abs(sound[known:]).max() > 0.01
+
+
 def test_pictures_go_on_where_the_part_before_ended() -> None:
     clip = talk(4.6)
     data, pictures, ends = b"".join(sent(seconds=4.6)), [], []

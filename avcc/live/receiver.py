@@ -95,6 +95,9 @@ class Receiver:
             last = over and self._next == count - 1
             yield self._part(stream, self._next, last)
             self._next += 1
+        if over and self._next == count and self._begin < self._end_of(stream, count - 1):
+            # The last segment was there before anybody knew that it was the last one.
+            yield self._part(stream, count - 1, True)
         if not ended or not self._warn:
             return
         for sentence in stream.damage:
@@ -122,7 +125,7 @@ class Receiver:
         return stream
 
     def _part(self, stream: Stream, number: int, last: bool) -> Part:
-        """What a segment gives, with the end of the one before."""
+        """What a segment gives, with the end of the one before; or, once more, its own end."""
         if self._nets is None:
             self._nets = decoder(stream.head.model, self._device)
         nets = self._nets
@@ -137,7 +140,8 @@ class Receiver:
         seed = (seed + 7919 * number) & 0xFFFF
         window = max(0, start - WINDOW), count
         latents = nets.denoised(features, symbols, self._steps, seed, None, (window,))
-        latents = self._blended(latents, start)
+        if number == self._next:
+            latents = self._blended(latents, start)
         first = self._begin - zero
         end = count if last else self._end(latents, features, count)
         sound = self._spoken(features, latents, first, end, seed) if symbols.head.samples else None
@@ -183,7 +187,7 @@ class Receiver:
         """Of the segments ``base`` to ``number`` alone, counted from the first of them."""
         there = slice(base, number + 1)
         zero = base * SEGMENT_FRAMES
-        frames = min(stream.head.frames, (number + 1) * SEGMENT_FRAMES) - zero
+        frames = self._end_of(stream, number) - zero
         samples = frames * SAMPLES_PER_FRAME if stream.head.samples else 0
         local = replace(
             stream,
@@ -196,6 +200,11 @@ class Receiver:
             scene=None,
         )
         return coder.decode(local, weights.codebook(stream.head.model))
+
+    @staticmethod
+    def _end_of(stream: Stream, number: int) -> int:
+        """The frame before which a segment ends."""
+        return min(stream.head.frames, (number + 1) * SEGMENT_FRAMES)
 
     def _blended(self, latents: Latents, start: int) -> Latents:
         """Latents that go on from those before the frame ``start``; the last ones are kept."""
@@ -243,10 +252,20 @@ class Receiver:
 
 
 def _is_settled(stream: Stream, number: int) -> bool:
-    """Whether nothing more can come of a segment: it is there, or its copy, or two others."""
-    copied = bool(stream.copies) and stream.copies[number] is not None
-    there = stream.segments[number] is not None
-    return there or copied or number + 2 < len(stream.segments)
+    """Whether nothing more can come of a segment: it is there, or its copy, or two others.
+
+    The last one so far may be shorter than others, which only the end will tell; what is read then,
+    as if it weren't, makes no sense.
+    """
+    if number + 2 < len(stream.segments):
+        return True
+    head = replace(stream.head, frames=SEGMENT_FRAMES, samples=0)
+    one = slice(number, number + 1)
+    local = replace(
+        stream, head=head, identities=(), segments=stream.segments[one], copies=stream.copies[one],
+        points=stream.points[one], pitch=(),
+    )  # fmt: skip
+    return coder.decode(local, weights.codebook(head.model)).received(0) is not None
 
 
 def _may_begin(data: bytes) -> bool:
