@@ -189,7 +189,7 @@ class Decoding:
                     incoming.wait()
 
         sink = sys.stdout.buffer if name == "-" else name
-        write_parts(sink, parts(), ending=ending, overwrite=self.force)
+        write_parts(sink, parts(), ending=ending, overwrite=self.force, keep=True)
         yield _shown(name, receiver.shown / 25)
 
 

@@ -18,7 +18,7 @@ from avcc.errors import AvccError, MediaError
 from avcc.media.crop import whole
 from avcc.media.read import read
 from avcc.media.safe import temporary
-from avcc.media.write import write
+from avcc.media.write import write, write_parts
 from avcc.stages import SAMPLE_RATE, SIDE, Clip
 from tests.clips import clicks, first_click, number_in, picture
 
@@ -319,3 +319,25 @@ def test_devices_and_pipes_are_written_to(tmp_path: Path, clip: Clip) -> None:
         (tmp_path / "full.mp4").symlink_to("/dev/full")
         with pytest.raises(AvccError, match=r"full\.mp4 can't be written: no space left"):
             write(tmp_path / "full.mp4", clip)
+
+
+@pytest.mark.parametrize("ending", ["mp4", "wav"])
+def test_what_was_shown_of_a_call_is_kept(tmp_path: Path, clip: Clip, ending: str) -> None:
+    """Whoever ends the program has the parts that were there; unless told so, nothing."""
+
+    def parts() -> Iterator[tuple[Iterable[np.ndarray], np.ndarray | None]]:
+        assert isinstance(clip.frames, np.ndarray) and clip.audio is not None
+        yield clip.frames[:20], clip.audio[: 20 * 640]
+        raise KeyboardInterrupt
+
+    path = tmp_path / f"call.{ending}"
+    with pytest.raises(KeyboardInterrupt):
+        write_parts(path, parts())
+    assert not os.listdir(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        write_parts(path, parts(), keep=True)
+    with av.open(str(path)) as box:
+        kind = "audio" if ending == "wav" else "video"
+        assert sum(1 for _ in box.decode(**{kind: 0})) >= 10
+    if ending == "mp4":
+        assert read(path).count == 20

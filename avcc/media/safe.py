@@ -9,8 +9,9 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from types import TracebackType
 
 from avcc.errors import AvccError
 
@@ -59,6 +60,24 @@ def temporary(target: str | Path, *, overwrite: bool = True) -> Iterator[Path]:
         raise
     finally:
         work.unlink(missing_ok=True)
+
+
+class Ends(AbstractContextManager["Ends"]):
+    """Holds back, if it is to, what ended the block: a signal."""
+
+    def __init__(self, keep: bool) -> None:
+        self._kinds = (KeyboardInterrupt, SystemExit) if keep else ()
+        self.reason: BaseException | None = None
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
+        if isinstance(error, self._kinds):
+            self.reason = error
+        return self.reason is not None
 
 
 def _kind(path: Path, target: str | Path) -> str:

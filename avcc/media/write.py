@@ -21,7 +21,7 @@ from av.video.reformatter import ColorRange, Colorspace, Interpolation
 from av.video.stream import VideoStream
 
 from avcc.errors import MediaError
-from avcc.media.safe import temporary
+from avcc.media.safe import Ends, temporary
 from avcc.media.sink import Sink, can_go_back
 from avcc.stages import FRAME_RATE, SAMPLE_RATE, SAMPLES_PER_FRAME, Clip
 
@@ -107,19 +107,26 @@ def write_parts(
     comment: str = COMMENT,
     progress: Callable[[int], None] | None = None,
     overwrite: bool = True,
+    keep: bool = False,
 ) -> int:
     """``write`` for what isn't a whole clip yet: parts of pictures, uint8 (H, W, 3) each, and their
     sound, float32 (640 a picture,), or ``None`` in all of them.
 
     Each part is written before the next one is asked for. Gives the number of frames (of WAV: of
-    samples), which ``progress`` hears as they grow.
+    samples), which ``progress`` hears as they grow. ``keep``: where somebody ends the program, what
+    was written so far becomes a file all the same.
     """
+    ends = Ends(keep)
     with _opened(target, ending, overwrite) as (out, kind):
         out.metadata["comment"] = comment
         out.metadata["title"] = title or "avcc"
-        if not kind.video:
-            return _encode_sound(out, kind, parts)
-        return _encode(out, kind, _Parts(parts), progress or (lambda done: None))
+        if kind.video:
+            done = _encode(out, kind, _Parts(parts), progress or (lambda done: None), ends)
+        else:
+            done = _encode_sound(out, kind, parts, ends)
+    if ends.reason:
+        raise ends.reason
+    return done
 
 
 class _Parts:
@@ -169,7 +176,11 @@ def _muxing(kind: _Kind) -> dict[str, str]:
 
 
 def _encode(
-    out: OutputContainer, kind: _Kind, parts: _Parts, progress: Callable[[int], None]
+    out: OutputContainer,
+    kind: _Kind,
+    parts: _Parts,
+    progress: Callable[[int], None],
+    ends: Ends,
 ) -> int:
     pictures = iter(parts)
     first = next(pictures, None)
@@ -179,31 +190,33 @@ def _encode(
     video = _video_stream(out, kind, first.shape)
     audio = _audio_stream(out, kind) if kind.audio and parts.sounds else None
     done = 0
-    for done, picture in enumerate(chain([first], pictures), 1):
-        frame = _frame(_checked(picture, done - 1, first.shape), done - 1, kind)
-        for packet in video.encode(frame):
-            out.mux(packet)
-        # The sound goes along in step, so that a player, or a pipe, needn't wait for it.
-        while audio is not None and (piece := next(parts.sound, None)) is not None:
-            for sound_packet in audio.encode(piece):
-                out.mux(sound_packet)
-            if (piece.pts or 0) + piece.samples >= done * SAMPLES_PER_FRAME:
-                break
-        progress(done)
+    with ends:
+        for done, picture in enumerate(chain([first], pictures), 1):
+            frame = _frame(_checked(picture, done - 1, first.shape), done - 1, kind)
+            for packet in video.encode(frame):
+                out.mux(packet)
+            # The sound goes along in step, so that a player, or a pipe, needn't wait for it.
+            while audio is not None and (piece := next(parts.sound, None)) is not None:
+                for sound_packet in audio.encode(piece):
+                    out.mux(sound_packet)
+                if (piece.pts or 0) + piece.samples >= done * SAMPLES_PER_FRAME:
+                    break
+            progress(done)
     for stream in (video, audio):
         for packet in stream.encode(None) if stream is not None else ():
             out.mux(packet)
     return done
 
 
-def _encode_sound(out: OutputContainer, kind: _Kind, parts: Iterator[Part]) -> int:
+def _encode_sound(out: OutputContainer, kind: _Kind, parts: Iterator[Part], ends: Ends) -> int:
     audio, begin = _audio_stream(out, kind), 0
-    for _, sound in parts:
-        if sound is None:
-            raise MediaError("the clip has no sound")
-        for piece in _pieces(sound, begin):
-            out.mux(audio.encode(piece))
-        begin += len(sound)
+    with ends:
+        for _, sound in parts:
+            if sound is None:
+                raise MediaError("the clip has no sound")
+            for piece in _pieces(sound, begin):
+                out.mux(audio.encode(piece))
+            begin += len(sound)
     out.mux(audio.encode(None))
     return begin
 
