@@ -84,8 +84,9 @@ def held(clip: Clip, bitrate: float, minutes: float, shows: bool) -> str:
     show(True)
     lines = [
         f"{minutes:g} minutes at {8 * len(data) / (total / 25):.0f} bit/s; coded in"
-        f" {spent / (total / 25):.2f} of that time; a segment keeps the sender"
-        f" {np.median(coding):.2f} s (the slowest {max(coding):.2f})",
+        f" {spent / (total / 25):.2f} of that time; the first segment keeps the sender"
+        f" {coding[0]:.2f} s, others {np.median(coding[1:] or coding):.2f}"
+        f" (the slowest {max(coding[1:] or coding):.2f})",
     ]
     if showing:
         lines.append(f"shown in {np.median(showing):.2f} of the time (slowest {max(showing):.2f})")
