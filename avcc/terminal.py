@@ -69,7 +69,8 @@ def undisturbed() -> Iterator[None]:
     kept = {}
     with suppress(ValueError):  # not in the main thread: signals aren't ours
         for number in (signal.SIGINT, signal.SIGTERM):
-            kept[number] = signal.signal(number, lambda number, _: caught.append(number))
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                kept[number] = signal.signal(number, lambda number, _: caught.append(number))
     try:
         yield
     finally:

@@ -324,6 +324,8 @@ def test_an_interrupted_call_is_kept(film: Path, tmp_path: Path) -> None:
     calling = subprocess.Popen(
         [sys.executable, "-m", "avcc", "encode", "--live", "-b", "2k", "-", "-o", str(out)],
         stdin=slowly(film.read_bytes(), stop), stderr=subprocess.PIPE, cwd=ROOT,
+        # a job in the background of a shell would inherit that SIGINT is ignored
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     until = time.monotonic() + 120
     while not list(tmp_path.glob(".call.*")) and time.monotonic() < until:
