@@ -17,7 +17,7 @@ import numpy as np
 
 from avcc import weights
 from avcc.analysis import identity
-from avcc.analysis.look import look
+from avcc.analysis.look import look, rarely
 from avcc.analysis.scene import fitting, squeezed
 from avcc.container import read as container
 from avcc.container.limits import DECODER, Limits
@@ -31,7 +31,7 @@ from avcc.entropy.count import segment_bits
 from avcc.errors import FormatError, RateError
 from avcc.live.receiver import Receiver
 from avcc.live.sender import Sender
-from avcc.quantise.rate import STRIDES, Costs, Plan, check_mode, ranked
+from avcc.quantise.rate import STRIDES, Costs, Plan, check_mode, priced, ranked
 from avcc.quantise.scalar import STEPS
 from avcc.quantise.symbols import Tokens
 from avcc.span import span
@@ -49,7 +49,6 @@ from avcc.stages import (
 
 DEFAULT_STEPS = 4
 VARINT_GROWS = 2  # bytes at most, of the length of the chunk that a picture is put into
-FOLLOWED = 0.8  # share of the pictures: with fewer, a person is told
 SAMPLED = 12  # segments of a long clip from which its rate is foretold
 
 Progress = Callable[[str, float], None]  # hears the stage and its share done, 0 to 1
@@ -136,8 +135,8 @@ class Codec:
         self, clip: Clip, progress: Progress | None, warn: Warn | None
     ) -> tuple[Features, np.ndarray]:
         seen = look(clip, self._encoder.bank, partial(progress, "following") if progress else None)
-        if warn and seen.seen < FOLLOWED:
-            warn(f"the face could be followed in only {seen.seen:.0%} of the pictures")
+        if warn and (sentence := rarely(seen.seen)):
+            warn(sentence)
         wave = np.zeros(0, np.float32) if clip.audio is None else clip.audio
         heard = self._encoder.ear(wave, clip.count, self._encoder.pitch)
         voice = np.append(heard.voice, np.float32(heard.level))
@@ -194,21 +193,14 @@ class Codec:
     def _costs(self, features: Features, tokens: Tokens, head: Head, away: np.ndarray) -> Costs:
         """What every motion and every voice would cost, from all segments or a sample of them."""
         quantiser, book = self._encoder.quantiser, self._encoder.book
-        sound = head.samples > 0
 
         def bits(point: OperatingPoint, which: int) -> float:
             segments = quantiser.segments(features, tokens, point)
             chosen = np.unique(np.linspace(0, len(segments) - 1, SAMPLED).astype(int))
             total = sum(segment_bits(segments[i], point, book)[which] for i in chosen)
-            return total * len(segments) / len(chosen) / 8
+            return total * len(segments) / len(chosen)
 
-        motion = {
-            (stride, step): bits(OperatingPoint(stride, step, 0, False), 0)
-            for stride in STRIDES
-            for step in range(len(STEPS))
-        }
-        layers = range(book.layers + 1)
-        voice = {n: bits(OperatingPoint(0, 0, n, True), 1) for n in layers} if sound else {}
+        motion, voice = priced(bits, book.layers if head.samples else None)
         blank = OperatingPoint(0, 0, 0, False)
         bare = Plan(blank, 1), Plan(blank, 2), Plan(blank, 1, pitch=True)
         one, two, pitched = (len(written(self._stream(features, tokens, head, p))) for p in bare)

@@ -19,6 +19,7 @@ from avcc.media.mesh import FaceMesh
 from avcc.stages import SIDE, Clip, KeyFrame
 
 CANDIDATES = 96  # pictures kept at most
+FOLLOWED = 0.8  # share of the pictures: with fewer, a person is told
 
 NEVER = "the face is too small, turned or hidden to be followed in any picture"
 
@@ -76,6 +77,13 @@ def look(clip: Clip, bank: MotionBank, progress: Callable[[float], None] | None 
     whole = np.stack([np.interp(frames, found, column[found]) for column in places.T], 1)
     motion = bank.relative(whole, keys[0].mesh)
     return Look(keys, away, motion, len(found) / clip.count, shots)
+
+
+def rarely(seen: float) -> str | None:
+    """A sentence for a person, where the face was found in a small share of the pictures."""
+    if seen >= FOLLOWED:
+        return None
+    return f"the face could be followed in only {seen:.0%} of the pictures"
 
 
 def _again(clip: Clip, wanted: int, bank: MotionBank) -> Candidate:

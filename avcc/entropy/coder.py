@@ -135,9 +135,7 @@ def encode(symbols: Symbols, book: Codebook) -> Stream:
         code = _written(book, identity, one.shape, one.voice, head.samples > 0)
         identities.append((one.frame, one.side, code, one.picture))
     payloads = tuple(
-        None
-        if seg is None
-        else _written(book, segment, symbols.point(n), segment_frames(head, n), seg)
+        None if seg is None else coded(book, Copy(symbols.point(n), seg), segment_frames(head, n))
         for n, seg in enumerate(symbols.segments)
     )
     parts = tuple(
@@ -145,7 +143,7 @@ def encode(symbols: Symbols, book: Codebook) -> Stream:
         for n, part in enumerate(symbols.pitch)
     )
     copies = tuple(
-        None if copy is None else (copy.point, _copied(book, copy, segment_frames(head, n)))
+        None if copy is None else (copy.point, coded(book, copy, segment_frames(head, n)))
         for n, copy in enumerate(symbols.copies)
     )
     rest = symbols.cuts, parts, symbols.scene, copies, symbols.points
@@ -246,8 +244,10 @@ def _sound(
         return None
 
 
-def _copied(book: Codebook, copy: Copy, frames: int) -> bytes:
-    return _written(book, segment, copy.point, frames, copy.segment)
+def coded(book: Codebook, copy: Copy, frames: int | None = None) -> bytes:
+    """The payload of a segment at its operating point; ``frames``: as many as are due."""
+    due = copy.segment.frames if frames is None else frames
+    return _written(book, segment, copy.point, due, copy.segment)
 
 
 def _copy(copy: tuple[OperatingPoint, bytes], book: Codebook, frames: int) -> Copy | None:
@@ -274,6 +274,7 @@ __all__ = [
     "Counter",
     "Decoder",
     "Encoder",
+    "coded",
     "damage",
     "decode",
     "encode",

@@ -11,6 +11,7 @@ import numpy as np
 from avcc.analysis import identity
 from avcc.analysis.cuts import cuts
 from avcc.analysis.keys import Candidate
+from avcc.analysis.look import rarely
 from avcc.container import layout
 from avcc.container.write import (
     pack_copy,
@@ -27,20 +28,19 @@ from avcc.errors import MediaError, RateError
 from avcc.live.listener import AFTER, BEFORE, Listener
 from avcc.live.renewal import Renewal
 from avcc.live.watcher import Watcher, chosen
-from avcc.quantise.rate import STRIDES, Costs, points, ranked
-from avcc.quantise.scalar import STEPS
+from avcc.quantise.rate import Costs, points, priced, ranked
 from avcc.quantise.symbols import Tokens
 from avcc.stages import (
     FRAME_RATE,
     SAMPLES_PER_FRAME,
     SEGMENT_FRAMES,
+    Copy,
     Crop,
     Features,
     Head,
     KeyFrame,
     OperatingPoint,
     Segment,
-    Stream,
     Symbols,
 )
 
@@ -120,9 +120,9 @@ class Sender:
         self._renewal.close()
         out += self._copied()
         out += pack_cuts(tuple(self._cuts), self._frames) if self._cuts else b""
-        if self._warn and self._watcher.seen < 0.8 * self._watcher.shown:
-            share = self._watcher.seen / self._watcher.shown
-            self._warn(f"the face could be followed in only {share:.0%} of the pictures")
+        sentence = rarely(self._watcher.seen / self._watcher.shown)
+        if self._warn and sentence:
+            self._warn(sentence)
         return out + pack_end(self._frames, self._frames * SAMPLES_PER_FRAME * self._sound)
 
     def _segment(self, frames: int) -> bytes:
@@ -233,12 +233,7 @@ class Sender:
 
     def _coded(self, point: OperatingPoint, seg: Segment) -> bytes:
         """The code of one segment."""
-        assert self._head is not None
-        head = replace(self._head, frames=seg.frames, samples=self._head.samples * seg.frames)
-        stream: Stream = coder.encode(Symbols(head, (), (seg,), points=(point,)), self._nets.book)
-        payload = stream.segments[0]
-        assert payload is not None
-        return payload
+        return coder.coded(self._nets.book, Copy(point, seg))
 
     def _copied(self) -> bytes:
         """The chunk of the copy that waits, which is sent behind the next segment."""
@@ -250,15 +245,9 @@ class Sender:
         book = self._nets.book
 
         def bits(point: OperatingPoint, which: int) -> float:
-            return segment_bits(self._cut(features, tokens, point), point, book)[which] / 8
+            return segment_bits(self._cut(features, tokens, point), point, book)[which]
 
-        motion = {
-            (stride, step): bits(OperatingPoint(stride, step, 0, False), 0)
-            for stride in STRIDES
-            for step in range(len(STEPS))
-        }
-        layers = range(book.layers + 1) if self._sound else ()
-        voice = {n: bits(OperatingPoint(0, 0, n, True), 1) for n in layers}
+        motion, voice = priced(bits, book.layers if self._sound else None)
         return Costs(motion, voice, 0.0, 0.0, np.zeros(1))
 
 

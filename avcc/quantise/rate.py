@@ -8,12 +8,13 @@ that this clip costs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from avcc.errors import MediaError
+from avcc.quantise.scalar import STEPS
 from avcc.stages import MODES, OperatingPoint
 
 COUNTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)  # of key frames
@@ -104,6 +105,20 @@ def ranked(costs: Costs, budget: float, mode: str = "auto") -> list[Plan]:
     cheapest = min(plans, key=lambda p: p[1])[2]
     fitting = sorted((p for p in plans if p[1] <= budget), key=lambda p: p[0])
     return [plan for _, _, plan in fitting] + [cheapest]
+
+
+def priced(
+    bits: Callable[[OperatingPoint, int], float], layers: int | None
+) -> tuple[dict[tuple[int, int], float], dict[int, float]]:
+    """``motion`` and ``voice`` of ``Costs``. ``bits``: what an operating point costs in motion (0)
+    or voice (1); ``layers``: acoustic ones that there are, ``None`` where there is no sound."""
+    motion = {
+        (stride, step): bits(OperatingPoint(stride, step, 0, False), 0) / 8
+        for stride in STRIDES
+        for step in range(len(STEPS))
+    }
+    counts = () if layers is None else range(layers + 1)
+    return motion, {n: bits(OperatingPoint(0, 0, n, True), 1) / 8 for n in counts}
 
 
 def points(costs: Costs, budget: float, mode: str = "auto") -> list[OperatingPoint]:
