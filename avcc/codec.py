@@ -200,7 +200,7 @@ class Codec:
             total = sum(segment_bits(segments[i], point, book)[which] for i in chosen)
             return total * len(segments) / len(chosen)
 
-        motion, voice = priced(bits, book.layers if head.samples else None)
+        motion, voice = priced(bits, book.depths if head.samples else range(0))
         blank = OperatingPoint(0, 0, 0, False)
         bare = Plan(blank, 1), Plan(blank, 2), Plan(blank, 1, pitch=True)
         one, two, pitched = (len(written(self._stream(features, tokens, head, p))) for p in bare)

@@ -19,7 +19,9 @@ class Encoder:
         self.book = weights.codebook(model)
         self.bank, self.shape = banks(self.book.arrays)
         self.quantiser = Quantiser(self.book)
-        self.ear = loaded(Ear(), weights.tensors(model, "speech"), "ear.", device)
+        speech = weights.tensors(model, "speech")
+        words = any(name.startswith("ear.mae.") for name in speech)  # not in all models
+        self.ear = loaded(Ear(words), speech, "ear.", device)
         self.pitch = loaded(Pitch(), weights.tensors(model, "vocoder"), "vocoder.pitch.", device)
 
 

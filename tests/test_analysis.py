@@ -223,6 +223,18 @@ def test_the_ear_hears_the_same_at_any_level() -> None:
     assert len(ear(wave, 30).silent) == 30 and ear(wave[:50_000], 130).silent[-40:].all()
 
 
+def test_an_ear_without_words_hears_all_the_rest() -> None:
+    torch.manual_seed(0)
+    ear = Ear().eval()
+    bare = Ear(words=False).eval()
+    missing = bare.load_state_dict(ear.state_dict(), strict=False)
+    assert not missing.missing_keys and all(k.startswith("mae.") for k in missing.unexpected_keys)
+    wave = np.random.default_rng(1).normal(0, 0.05, 160 * 640).astype(np.float32)
+    heard, whole = bare(wave, 160), ear(wave, 160)
+    assert heard.semantic.shape == (160, 1) and not heard.semantic.any()
+    assert (heard.acoustic == whole.acoustic).all() and (heard.voice == whole.voice).all()
+
+
 def test_the_ear_hears_nothing_in_silence() -> None:
     for wave in (np.zeros(0, np.float32), np.full(9000, 1e-6, np.float32)):
         heard = Ear()(wave, 12)

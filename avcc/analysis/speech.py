@@ -1,5 +1,5 @@
-"""Waveform -> speech features: level, mel, silence, AudioMAE features, acoustic latents, voice,
-pitch."""
+"""Waveform -> speech features: level, mel, silence, AudioMAE features where the model has semantic
+tokens, acoustic latents, voice, pitch."""
 
 from __future__ import annotations
 
@@ -61,10 +61,10 @@ def centred(features: np.ndarray, silent: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Hearing:
-    """A voice, analysed: ``semantic`` float32 (T, D) AudioMAE features, ``acoustic`` float32
-    (T, 32) latents, ``silent`` bool (T,), ``voice`` float32 (24,) in -1..1, ``level``: RMS of
-    active speech, 0 where all is silence; ``pitch`` float32 (T, 49), log likelihoods, ``None``
-    where nothing listened for it."""
+    """A voice, analysed: ``semantic`` float32 (T, D) AudioMAE features, or (T, 1) of zeros where
+    the model has no semantic tokens, ``acoustic`` float32 (T, 32) latents, ``silent`` bool (T,),
+    ``voice`` float32 (24,) in -1..1, ``level``: RMS of active speech, 0 where all is silence;
+    ``pitch`` float32 (T, 49), log likelihoods, ``None`` where nothing listened for it."""
 
     semantic: np.ndarray
     acoustic: np.ndarray
@@ -75,12 +75,15 @@ class Hearing:
 
 
 class Ear(nn.Module):
-    """Every network that listens: AudioMAE, acoustic latents, voice code."""
+    """Every network that listens: AudioMAE, acoustic latents, voice code.
 
-    def __init__(self) -> None:
+    ``words``: whether the model has semantic tokens; without them there is no AudioMAE.
+    """
+
+    def __init__(self, words: bool = True) -> None:
         super().__init__()
         self.mel = LogMel()
-        self.mae = AudioMAE()
+        self.mae = AudioMAE() if words else None
         self.encoder = AcousticEncoder()
         self.voice = VoiceEncoder()
 
@@ -111,7 +114,10 @@ class Ear(nn.Module):
             mel = self.mel(sound)
             kept = slice(first - start, last - start)
             sounding = torch.from_numpy(~silent[start:end])[None].to(device)
-            features.append(self.mae(mel)[0, kept].float().cpu().numpy())
+            if self.mae is None:
+                features.append(np.zeros((last - first, 1), np.float32))
+            else:
+                features.append(self.mae(mel)[0, kept].float().cpu().numpy())
             latents.append(self.encoder(mel)[0, kept].float().cpu().numpy())
             codes.append(self.voice(mel, sounding)[0].float().cpu().numpy())
             weights.append(float(sounding.sum()) + 1e-6)

@@ -129,6 +129,16 @@ class Codebook:
         """Tokens of each class, in the order of their ranks."""
         return _members(self.arrays["context.semantic_class"], self.arrays["context.semantic_rank"])
 
+    @property
+    def words(self) -> bool:
+        """Whether semantic tokens say more than where there is silence."""
+        return len(self.members) > 2
+
+    @property
+    def depths(self) -> range:
+        """Numbers of acoustic layers that a voice can be made out with."""
+        return range(0 if self.words else 1, self.layers + 1)
+
     @cached_property
     def acoustic_class(self) -> list[list[int]]:
         """Class of each acoustic token: [layer][token]."""

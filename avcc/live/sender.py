@@ -247,7 +247,7 @@ class Sender:
         def bits(point: OperatingPoint, which: int) -> float:
             return segment_bits(self._cut(features, tokens, point), point, book)[which]
 
-        motion, voice = priced(bits, book.layers if self._sound else None)
+        motion, voice = priced(bits, book.depths if self._sound else range(0))
         return Costs(motion, voice, 0.0, 0.0, np.zeros(1))
 
 

@@ -108,17 +108,16 @@ def ranked(costs: Costs, budget: float, mode: str = "auto") -> list[Plan]:
 
 
 def priced(
-    bits: Callable[[OperatingPoint, int], float], layers: int | None
+    bits: Callable[[OperatingPoint, int], float], layers: range
 ) -> tuple[dict[tuple[int, int], float], dict[int, float]]:
     """``motion`` and ``voice`` of ``Costs``. ``bits``: what an operating point costs in motion (0)
-    or voice (1); ``layers``: acoustic ones that there are, ``None`` where there is no sound."""
+    or voice (1); ``layers``: numbers of acoustic ones to choose from, none without sound."""
     motion = {
         (stride, step): bits(OperatingPoint(stride, step, 0, False), 0) / 8
         for stride in STRIDES
         for step in range(len(STEPS))
     }
-    counts = () if layers is None else range(layers + 1)
-    return motion, {n: bits(OperatingPoint(0, 0, n, True), 1) / 8 for n in counts}
+    return motion, {n: bits(OperatingPoint(0, 0, n, True), 1) / 8 for n in layers}
 
 
 def points(costs: Costs, budget: float, mode: str = "auto") -> list[OperatingPoint]:

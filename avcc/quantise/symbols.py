@@ -61,6 +61,7 @@ class Quantiser:
     def __init__(self, book: Codebook) -> None:
         self.centroids = book.arrays["semantic.centroids"].astype(np.float32)
         self.books = book.arrays["acoustic.books"].astype(np.float32)
+        self._book = book
 
     def tokens(self, features: Features) -> Tokens:
         """What a clip's voice is coded as."""
@@ -102,8 +103,10 @@ class Quantiser:
         return out
 
     def copies(self, features: Features, tokens: Tokens, point: OperatingPoint) -> list[Copy]:
-        """The same as coarse as ``COARSE``, of what ``point`` sends at all."""
+        """The same as coarse as can be made out, of what ``point`` sends at all."""
         coarse = replace(COARSE, semantic=point.semantic)
+        if point.semantic:
+            coarse = replace(coarse, acoustic_layers=self._book.depths[0])
         if not point.motion_stride:
             coarse = replace(coarse, motion_stride=0)
         return [Copy(coarse, seg) for seg in self.segments(features, tokens, coarse)]

@@ -33,10 +33,15 @@ def voice_values(levels: Tensor) -> Tensor:
     return levels.float() / (VOICE_LEVELS - 1) * 2 - 1
 
 
-def depths(rng: np.random.Generator, count: int) -> np.ndarray:
-    """Random numbers of layers, int64 (count,) of 0 to all; few are likelier than many, for that is
-    where most files are."""
-    return (rng.random(count) ** 1.5 * (LAYERS + 1)).astype(np.int64)
+def depths(rng: np.random.Generator, count: int, least: int) -> np.ndarray:
+    """Random numbers of layers, int64 (count,) of ``least`` to all; few are likelier than many, for
+    that is where most files are."""
+    return least + (rng.random(count) ** 1.5 * (LAYERS + 1 - least)).astype(np.int64)
+
+
+def fewest(work: Path) -> int:
+    """Acoustic layers that a voice can be made out with: one where there are no other tokens."""
+    return 0 if (work / "audiomae.safetensors").exists() else 1
 
 
 class Residuals(nn.Module):
@@ -127,6 +132,8 @@ class AcousticStage(Stage):
         self.nets["residuals"] = Residuals()
         self.optims["all"] = self.adam(self.nets, 1e-3)
         self.mel = LogMel().to(options.device)
+        # acoustic tokens, and no others
+        self.alone = fewest(options.work) > 0 or "semantic" in options.without
         self.train = heard(options, "train")
         self._start_from_components()
         self.held = heard(options, "val").batch(np.random.default_rng(1), 64, FRAMES)
@@ -157,7 +164,7 @@ class AcousticStage(Stage):
         wave, token, layers = (x.to(self.o.device) for x in (wave, token, layers))
         mel, heard = self.mel(wave), token != SILENT
         spoken = heard & (token != UNSENT)
-        if "semantic" in self.o.without:
+        if self.alone:
             spoken, token = heard, wordless(token)
         with self.autocast():
             latent = nets["encoder"](mel).float()
@@ -177,7 +184,7 @@ class AcousticStage(Stage):
         """Waveforms, tokens and how many layers: what ``_error`` takes."""
         wave, token = self.train.batch(rng, self.batch, FRAMES)
         unsent = torch.from_numpy(rng.random(self.batch) < 0.1)[:, None] & (token != SILENT)
-        layers = torch.from_numpy(depths(rng, self.batch))
+        layers = torch.from_numpy(depths(rng, self.batch, int(self.alone)))
         return wave, token.masked_fill(unsent, UNSENT), layers
 
     def step(self, i: int) -> dict[str, float]:
@@ -192,7 +199,7 @@ class AcousticStage(Stage):
     def validate(self, nets: nn.ModuleDict) -> dict[str, float]:
         wave, token = self.held
         out = {}
-        for n in (0, 1, 2, 4, 6, 9, 12):
+        for n in (1, 2, 4, 6, 9, 12) if self.alone else (0, 1, 2, 4, 6, 9, 12):
             error, _ = self._error(nets, wave, token, torch.full((len(wave),), n))
             out[f"mel{n}"] = float(error.mean())
         return {"score": sum(out.values()) / len(out)} | out
@@ -204,13 +211,19 @@ class AcousticStage(Stage):
             for n, v in nets[k].state_dict().items()
         } | {"books": nets["residuals"].books}
         lacks = torch.tensor([part in self.o.without for part in PARTS])
+        if self.alone:  # whatever token there is then says as little
+            table = own["estimator.semantic.weight"].clone()
+            table[:SILENT] = table[UNSENT]
+            own["estimator.semantic.weight"] = table
         return own | ({"without": lacks} if lacks.any() else {})
 
 
 class Speech:
-    """What the stage acoustic has trained, as it is: ``nets`` and the codebooks."""
+    """What the stage acoustic has trained, as it is: ``nets`` and the codebooks; ``fewest`` layers
+    that are sent."""
 
     def __init__(self, work: Path, device: str) -> None:
+        self.fewest = fewest(work)
         trained = acoustic_tensors(work)
         estimator = fitting(trained)
         parts = {"encoder": AcousticEncoder(), "voice": VoiceEncoder(), "estimator": estimator}

@@ -136,7 +136,9 @@ class AVDiffStage(Stage):
                 wave[i, : count * 640] = x["wave"]
                 has_audio[i, :count] = 1
                 sent = rng.random() < 0.8 if audio is None else audio
-                depth[i] = depths(rng, 1)[0] if layers is None else layers
+                fewest = self.speech.fewest
+                drawn = depths(rng, 1, fewest)[0] if layers is None else layers
+                depth[i] = max(drawn, fewest)
                 if sent:
                     tokens[i, :count] = x["tokens"]
                     a_off[i, :count] = mel_off(int(depth[i]))

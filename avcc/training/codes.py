@@ -15,6 +15,7 @@ from avcc.quantise.scalar import voice_levels
 from avcc.stages import SAMPLES_PER_FRAME, SILENT
 from avcc.training.data import voices
 from avcc.training.export import restore
+from avcc.training.semantic import load_mae
 
 LONGEST = 60 * 16_000  # samples of a voice that are taken
 
@@ -31,8 +32,9 @@ class Codes:
 
 def trained_ear(work: Path) -> Ear:
     """The networks of a work folder that listen."""
-    ear = Ear()
-    restore(ear.mae, load_file(work / "audiomae.safetensors"), "mae")
+    mae = load_mae(work)
+    ear = Ear(words=mae is not None)
+    ear.mae = mae
     acoustic = load_file(work / "acoustic.safetensors")
     restore(ear.encoder, acoustic, "encoder")
     restore(ear.voice, acoustic, "voice")

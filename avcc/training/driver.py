@@ -94,7 +94,8 @@ class DriverStage(Stage):
         assert mesh is not None and wave is not None and tokens is not None
         mel = self.mel(torch.from_numpy(wave)[None].to(self.o.device))
         silent, token = tokens == SILENT, torch.from_numpy(tokens)[None].to(mel.device)
-        depths = torch.tensor(LAYERS, device=mel.device).split(1)
+        least = self.speech.fewest
+        depths = torch.tensor([max(n, least) for n in LAYERS], device=mel.device).split(1)
         mels = [mel, *(self.speech.decoded(mel, token, layers) for layers in depths)]
         stack = halve(torch.cat(mels)).cpu().numpy()
         stack[:, silent] = SILENCE

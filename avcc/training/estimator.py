@@ -67,7 +67,7 @@ class EstimatorStage(Stage):
         pitch = cut_of(self.train, places, FRAMES)
         pitch[torch.from_numpy(rng.random(self.batch) >= SENT)] = torch.nan
         unsent = torch.from_numpy(rng.random(self.batch) < 0.1)[:, None] & (token != SILENT)
-        layers = torch.from_numpy(depths(rng, self.batch))
+        layers = torch.from_numpy(depths(rng, self.batch, self.speech.fewest))
         return wave, token.masked_fill(unsent, UNSENT), pitch, layers
 
     def _error(self, net: nn.Module, *cuts: Tensor) -> Tensor:
@@ -91,7 +91,7 @@ class EstimatorStage(Stage):
         """Errors by layers, ``mel`` without a pitch and ``sung`` with one."""
         wave, token, pitch = self.held
         out = {}
-        for n in (0, 1, 2, 6, 12):
+        for n in (0, 1, 2, 6, 12)[self.speech.fewest :]:
             layers = torch.full((len(wave),), n)
             for name, known in (("mel", torch.full_like(pitch, torch.nan)), ("sung", pitch)):
                 error = self._error(nets["estimator"], wave, token, known, layers)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,15 +39,19 @@ def pack(work: Path, weights: Path, note: str = "") -> str:
 
     What belongs to one codebook carries the model's id in its name, and stays with it when another
     model comes: what was coded once decodes for good. Of an earlier model's networks that listen
-    only the estimator is kept, for nothing is encoded with it. Renderer and vocoder serve all.
+    only the estimator is kept, for nothing is encoded with it, unless it has semantic tokens and
+    the new one has none (``encode --model``). Renderer and vocoder serve all.
     """
     weights.mkdir(parents=True, exist_ok=True)
     model = hashlib.sha256((work / "codebook.safetensors").read_bytes()).digest()[:ID_BYTES].hex()
     _speech(work)
     names = _names(model)
     before = _manifest(weights)
+    whole = not _has_words(load_file(work / "speech.safetensors"))
     models = {
-        other: _kept(weights, other, of) for other, of in before["models"].items() if other != model
+        other: _kept(weights, other, of, whole)
+        for other, of in before["models"].items()
+        if other != model
     }
     models[model] = names
     for part, name in names.items():
@@ -84,15 +89,23 @@ def _names(model: str) -> dict[str, str]:
     return own | {part: f"{part}.safetensors" for part in ("renderer", "vocoder")}
 
 
-def _kept(weights: Path, model: str, names: dict[str, str]) -> dict[str, str]:
-    """The files of a model that was packed before, under the names that they keep."""
+def _has_words(speech: Mapping[str, Tensor]) -> bool:
+    """Whether a model has semantic tokens."""
+    return any(name.startswith("ear.mae.") for name in speech)
+
+
+def _kept(weights: Path, model: str, names: dict[str, str], whole: bool) -> dict[str, str]:
+    """The files of a model that was packed before, under the names that they keep. ``whole``: with
+    all that encodes, if it has semantic tokens."""
     kept = _names(model)
     for part, name in kept.items():
         if name != names[part]:
             _write(weights / name, (weights / names[part]).read_bytes())
     path = weights / kept["speech"]
-    speech = {k: v.clone() for k, v in load_file(path).items() if k.startswith("estimator.")}
-    _write(path, save(speech, {"figures": json.dumps(_figures(path))}))
+    speech = load_file(path)
+    if not (whole and _has_words(speech)):
+        speech = {k: v.clone() for k, v in speech.items() if k.startswith("estimator.")}
+        _write(path, save(speech, {"figures": json.dumps(_figures(path))}))
     return kept
 
 
@@ -146,8 +159,9 @@ def unpack(weights: Path, work: Path) -> None:
         (mae if name.startswith("ear.mae.") else acoustic)[name.removeprefix("ear.")] = tensor
     later = {k: v for k, v in acoustic.items() if k.startswith("estimator.")}
     later["books"] = acoustic["books"]
-    parts = [("audiomae", mae), ("acoustic", acoustic)]
-    parts += [("estimator", later)] if "estimator.pitch.weight" in later else []
+    parts = [("audiomae", mae)] if mae else []
+    parts += [("acoustic", acoustic)]
+    parts += [("estimator", later)] if "estimator.comb.combs" in later else []
     for stage, tensors in parts:
         start = f"{stage} "
         kept = {k.removeprefix(start): v for k, v in told.items() if k.startswith(start)}
@@ -170,12 +184,15 @@ def _speech(work: Path) -> None:
     """Everything that listens, and the estimator, in one file."""
     found: dict[str, Tensor] = {}
     figures: dict[str, str] = {}
-    tensors = load_file(work / "audiomae.safetensors") | acoustic_tensors(work)
+    mae = ["audiomae"] if (work / "audiomae.safetensors").exists() else []
+    tensors = acoustic_tensors(work)
+    for name in mae:
+        tensors |= load_file(work / f"{name}.safetensors")
     for key, tensor in tensors.items():
         if key != "books":  # they are in the codebook
             found[key if key.startswith("estimator.") else f"ear.{key}"] = tensor
     later = ["estimator"] if later_estimator(work) else []
-    for name in ("audiomae", "acoustic", *later):
+    for name in (*mae, "acoustic", *later):
         figures |= {f"{name} {k}": v for k, v in _figures(work / f"{name}.safetensors").items()}
     save_file(found, work / "speech.safetensors", metadata={"figures": json.dumps(figures)})
 

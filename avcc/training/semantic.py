@@ -1,4 +1,7 @@
-"""Semantic tokens: k-means over AudioMAE features, and every training voice turned into tokens."""
+"""Semantic tokens: k-means over AudioMAE features, and every training voice turned into tokens.
+
+A work folder without an AudioMAE has none: one token stands for all that sounds.
+"""
 
 from __future__ import annotations
 
@@ -16,19 +19,31 @@ from avcc.stages import TOKENS
 from avcc.training.export import restore
 
 
-def load_mae(work: Path) -> AudioMAE:
-    """The trained AudioMAE of a work folder."""
+def load_mae(work: Path, device: str = "cpu") -> AudioMAE | None:
+    """The trained AudioMAE of a work folder, if there is one."""
+    if not (work / "audiomae.safetensors").exists():
+        return None
     mae = AudioMAE()
     restore(mae, load_file(work / "audiomae.safetensors"), "mae")
-    return mae.eval()
+    return mae.eval().to(device)
 
 
-def features_of(wave: np.ndarray, mae: AudioMAE, mel: LogMel) -> tuple[np.ndarray, np.ndarray]:
-    """One voice at the common level -> features (T, D) centred on the voice, and silence (T,)."""
+def wordless() -> np.ndarray:
+    """Centroids float32 (1024, 1) of which a feature of zero only ever meets the first."""
+    return np.minimum(np.arange(TOKENS, dtype=np.float32), 1)[:, None]
+
+
+def features_of(
+    wave: np.ndarray, mae: AudioMAE | None, mel: LogMel
+) -> tuple[np.ndarray, np.ndarray]:
+    """One voice at the common level -> features (T, D) centred on the voice, zeros (T, 1) without
+    an AudioMAE, and silence (T,)."""
     whole = np.zeros(-(-len(wave) // 640) * 640, np.float32)
     whole[: len(wave)] = wave
-    spectrum = mel(torch.from_numpy(whole)[None].to(mel.bank.device))
     silent = silent_frames(whole)
+    if mae is None:
+        return np.zeros((len(silent), 1), np.float32), silent
+    spectrum = mel(torch.from_numpy(whole)[None].to(mel.bank.device))
     return centred(mae_features(spectrum, mae), silent), silent
 
 

@@ -43,6 +43,7 @@ from avcc.training.semantic import kmeans
 GROUPS = 24  # classes of semantic tokens that sound
 ACOUSTIC_GROUPS = 8
 BELIEF = 30.0  # symbols that the likes of a sparse row weigh
+OWN_BELIEF = 300.0  # the same where each acoustic code is a context of its own
 ROWS_FIRST = 24  # rows of table.motion_first
 
 
@@ -158,8 +159,9 @@ def _contexts(
         start[i] = np.rint(16 * moved)
     ranked = np.argsort(np.argsort(level.ravel())).reshape(level.shape)
     first = ranked * ROWS_FIRST // level.size
+    words = any((v.semantic % SILENT).any() for v in voices)
     centroids = torch.from_numpy(arrays["semantic.centroids"])
-    groups = _nearest(centroids, kmeans(centroids, GROUPS, rounds=50))
+    groups = _nearest(centroids, kmeans(centroids, GROUPS if words else 1, rounds=50))
     used = np.bincount(np.concatenate([v.semantic for v in voices]), minlength=SILENT + 1)
     rank = np.zeros(TOKENS, np.uint16)
     present = np.unique(groups)  # a group of k-means may have died
@@ -168,9 +170,12 @@ def _contexts(
         tokens = np.flatnonzero(groups == g)
         rank[tokens[np.argsort(-used[tokens], kind="stable")]] = np.arange(len(tokens))
     books = arrays["acoustic.books"]
-    acoustic = [
-        _nearest(b, kmeans(b, ACOUSTIC_GROUPS, rounds=50)) for b in map(torch.from_numpy, books)
-    ]
+    if words:
+        acoustic = [
+            _nearest(b, kmeans(b, ACOUSTIC_GROUPS, rounds=50)) for b in map(torch.from_numpy, books)
+        ]
+    else:  # the code before is all that a code's row can go by: there is room for each
+        acoustic = [np.arange(books.shape[1])] * len(books)
     return {
         "context.motion_first": first.astype(np.uint8),
         "context.motion_start": start,
@@ -214,7 +219,8 @@ def _prior(name: str, count: np.ndarray, book: Codebook) -> np.ndarray | float:
         return np.repeat(alike, len(sizes) + 1, 0)
     if name.startswith("acoustic"):
         alike = count.sum(0, keepdims=True) + 1.0
-        return BELIEF * alike / alike.sum() + 0.02
+        belief = BELIEF if book.words else OWN_BELIEF
+        return belief * alike / alike.sum() + 0.02
     return 0.5
 
 

@@ -40,7 +40,7 @@ def talks(cache: Path, work: Path, split: str, tier: str, device: str = "cpu") -
     known = dict(np.load(saved)) if saved.exists() else {}
     if known.pop("made by", None) != made_by(work):
         known = {}
-    mae, mel = load_mae(work).to(device), LogMel().to(device)
+    mae, mel = load_mae(work, device), LogMel().to(device)
     out = []
     for size in ("hi", "lo"):
         clips = part(cache, f"{size}_{split}", tier)

@@ -14,7 +14,7 @@ from avcc.quantise.codebook import nearest
 from avcc.stages import SILENT
 from avcc.training.data import Voices, voices
 from avcc.training.loop import Options
-from avcc.training.semantic import features_of, fit, load_mae
+from avcc.training.semantic import features_of, fit, load_mae, wordless
 
 
 class Spoken:
@@ -67,12 +67,12 @@ def spoken(
         same = known.get("of") == made_by(work) and np.array_equal(known.get("lengths"), lengths)
         if same:
             return Spoken(waves, np.split(known["tokens"], np.cumsum(lengths)[:-1]))
-    mae, mel = load_mae(work).to(device), LogMel().to(device)
+    mae, mel = load_mae(work, device), LogMel().to(device)
     features = [features_of(wave, mae, mel) for wave in waves]
     if not path.exists():
         if split != "train":
             raise ValueError("centroids are fitted on the training split, which comes first")
-        np.save(path, fit(features).numpy())
+        np.save(path, wordless() if mae is None else fit(features).numpy())
     centroids = np.load(path)
     tokens = [np.where(silent, SILENT, nearest(x, centroids)) for x, silent in features]
     np.savez(saved, tokens=np.concatenate(tokens), lengths=lengths, of=made_by(work))
@@ -89,6 +89,5 @@ def heard(options: Options, split: str) -> Spoken:
 
 def made_by(work: Path) -> int:
     """Checksum of what turns voices into tokens: with another, tokens are made anew."""
-    return zlib.crc32(
-        (work / "audiomae.safetensors").read_bytes() + (work / "centroids.npy").read_bytes()
-    )
+    files = work / "audiomae.safetensors", work / "centroids.npy"
+    return zlib.crc32(b"".join(f.read_bytes() for f in files if f.exists()))

@@ -92,7 +92,7 @@ class VocoderStage(Stage):
         """Waveforms, tokens and pitches of FRAMES, layers, whose mel is known (B,), where cuts
         begin."""
         drawn = self.voices.train.batch(rng, self.batch, FRAMES)
-        layers = depths(rng, self.batch)
+        layers = depths(rng, self.batch, self.voices.speech.fewest)
         known = rng.random(self.batch) < KNOWN
         first = rng.integers(0, FRAMES - SAMPLES // 640 + 1, self.batch)
         return *drawn, *(torch.from_numpy(x) for x in (layers, known, first))
