@@ -7,6 +7,7 @@ from functools import lru_cache
 from avcc import weights
 from avcc.analysis.motion import banks
 from avcc.analysis.speech import Ear
+from avcc.errors import ModelError
 from avcc.layers import loaded
 from avcc.pitch import Pitch
 from avcc.quantise.symbols import Quantiser
@@ -20,6 +21,8 @@ class Encoder:
         self.bank, self.shape = banks(self.book.arrays)
         self.quantiser = Quantiser(self.book)
         speech = weights.tensors(model, "speech")
+        if not any(name.startswith("ear.") for name in speech):
+            raise ModelError(f"the model {model.hex()} is kept for decoding, and can't encode")
         words = any(name.startswith("ear.mae.") for name in speech)  # not in all models
         self.ear = loaded(Ear(words), speech, "ear.", device)
         self.pitch = loaded(Pitch(), weights.tensors(model, "vocoder"), "vocoder.pitch.", device)

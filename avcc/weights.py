@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FOLDER_VARIABLE = "AVCC_WEIGHTS"
+MODEL_VARIABLE = "AVCC_MODEL"
 MANIFEST = "manifest.json"
 PARTS = ("codebook", "speech", "avdiff", "renderer", "vocoder")
 
@@ -52,8 +53,13 @@ _KEYS: dict[str, type] = {"default": str, "models": dict, "files": dict}
 
 
 def default() -> bytes:
-    """The id (4 bytes) of the model that encodes."""
-    return bytes.fromhex(_manifest(folder())["default"])
+    """The id (4 bytes) of the model that encodes: ``AVCC_MODEL`` if that is set, else the one that
+    the manifest says. Raises ``ModelError`` where there is no such model."""
+    told = _manifest(folder())
+    named = os.environ.get(MODEL_VARIABLE) or told["default"]
+    if named not in told["models"]:
+        raise ModelError(f"there is no model {named}; there are {', '.join(told['models'])}")
+    return bytes.fromhex(named)
 
 
 def models() -> list[bytes]:

@@ -218,3 +218,20 @@ def test_info_needs_no_models() -> None:
     assert told["bytes"] == len(coded())
     assert told["synthetic"] is True
     assert sum(part["bytes"] for part in told["streams"].values()) == pytest.approx(len(coded()))
+
+
+def test_another_model_encodes_where_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any that is whole; one that is kept for its files, or isn't there, says so."""
+    clip = talk(1.0)
+    for model in weights.models():
+        monkeypatch.setenv(weights.MODEL_VARIABLE, model.hex())
+        if any(name.startswith("ear.") for name in weights.tensors(model, "speech")):
+            data = avcc.encode(clip, bitrate=9000)
+            assert avcc.info(data)["model"] == model.hex() and avcc.decode(data).count == 25
+        else:
+            with pytest.raises(ModelError, match="kept for decoding"):
+                avcc.encode(clip, bitrate=9000)
+    for name in ("beefbeef", "nothing"):
+        monkeypatch.setenv(weights.MODEL_VARIABLE, name)
+        with pytest.raises(ModelError, match=f"no model {name}; there are ca6a3130, "):
+            avcc.encode(clip, bitrate=9000)
