@@ -161,7 +161,13 @@ def _quantiser() -> tuple[Quantiser, np.ndarray, np.ndarray]:
     rng = np.random.default_rng(3)
     centroids = rng.normal(size=(SILENT, WIDTH)).astype(np.float32)
     books = _books(rng)
-    book = Codebook(b"test", {"semantic.centroids": centroids, "acoustic.books": books})
+    contexts = {
+        "context.semantic_class": (np.arange(SILENT + 1) == SILENT).astype(np.uint8),
+        "context.acoustic_class": np.zeros((LAYERS, 256), np.uint8),
+    }
+    flat = {f"table.acoustic_{n}": np.full((4, 256), 1 << 16, np.uint32) for n in range(LAYERS)}
+    arrays = {"semantic.centroids": centroids, "acoustic.books": books}
+    book = Codebook(b"test", arrays | contexts | flat)
     return Quantiser(book), centroids, books
 
 

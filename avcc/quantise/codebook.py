@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from avcc.stages import SEGMENT_FRAMES
+
 BEAM = 8  # 16 leave 2 % less of a latent, and take twice as long
-_AT_ONCE = 1024  # latents
+AT_ONCE = 10 * SEGMENT_FRAMES  # latents
 
 
 def nearest(vectors: np.ndarray, centroids: np.ndarray) -> np.ndarray:
@@ -29,18 +31,22 @@ def residual_tokens(
 
 def residual_paths(latents: np.ndarray, books: np.ndarray, beam: int = BEAM) -> list[np.ndarray]:
     """``residual_tokens`` for every number of layers from none to all: int64 (N, n), n = 0 to L."""
-    parts = [
-        _paths(latents[a : a + _AT_ONCE].astype(np.float32), books, beam)
-        for a in range(0, max(1, len(latents)), _AT_ONCE)
-    ]
+    parts = []
+    for a in range(0, max(1, len(latents)), AT_ONCE):
+        found = residual_choices(latents[a : a + AT_ONCE], books, beam)
+        parts.append([paths[np.arange(len(paths)), away.argmin(1)] for paths, away in found])
     return [np.concatenate(same) for same in zip(*parts, strict=True)]
 
 
-def _paths(left: np.ndarray, books: np.ndarray, beam: int) -> list[np.ndarray]:
-    rows = np.arange(len(left))[:, None]
-    left = left[:, None]  # (N, beams, D): what each sum still lacks
+def residual_choices(
+    latents: np.ndarray, books: np.ndarray, beam: int = BEAM
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The best sums for every number of layers n from none to all: codes int64 (N, beams, n), and
+    how far they are from the latents, float32 (N, beams), squared. At most ``AT_ONCE`` latents."""
+    rows = np.arange(len(latents))[:, None]
+    left = latents.astype(np.float32)[:, None]  # (N, beams, D): what each sum still lacks
     paths = np.zeros((len(rows), 1, 0), np.int64)
-    best = [paths[:, 0]]
+    best = [(paths, np.square(left).sum(2))]
     for book in books:
         size = np.square(left).sum(2)[..., None] - 2 * left @ book.T + np.square(book).sum(1)
         size = size.reshape(len(rows), left.shape[1] * len(book))
@@ -48,7 +54,7 @@ def _paths(left: np.ndarray, books: np.ndarray, beam: int) -> list[np.ndarray]:
         parent, code = np.divmod(kept, len(book))
         left = left[rows, parent] - book[code]
         paths = np.concatenate([paths[rows, parent], code[..., None]], axis=2)
-        best.append(paths[rows[:, 0], size[rows, kept].argmin(1)])
+        best.append((paths, size[rows, kept]))
     return best
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
 from avcc.entropy.tables import Codebook
-from avcc.quantise.codebook import nearest, residual_paths, residual_sum
+from avcc.quantise.codebook import nearest, residual_sum
 from avcc.quantise.pitch import hertz, path
 from avcc.quantise.scalar import (
     SHAPE_STEPS,
@@ -19,6 +20,7 @@ from avcc.quantise.scalar import (
     voice_levels,
     voice_values,
 )
+from avcc.quantise.trellis import Trellis
 from avcc.stages import (
     LATENT,
     MOTION,
@@ -71,10 +73,13 @@ class Quantiser:
             nothing = [np.zeros((count, n), np.int64) for n in range(len(self.books) + 1)]
             return Tokens(np.full(count, SILENT, np.int64), nothing)
         semantic = np.where(silent, SILENT, nearest(features.semantic, self.centroids))
-        acoustic = residual_paths(features.acoustic, self.books)
-        for tokens in acoustic:
-            tokens[silent] = 0
-        return Tokens(semantic.astype(np.int64), acoustic, _pitch(features.pitch))
+        semantic = semantic.astype(np.int64)
+        acoustic = self._trellis.tokens(features.acoustic, semantic)
+        return Tokens(semantic, acoustic, _pitch(features.pitch))
+
+    @cached_property
+    def _trellis(self) -> Trellis:
+        return Trellis(self._book)
 
     def identity(
         self, shape: np.ndarray, features: Features, sound: bool, frame: int = 0

@@ -78,7 +78,8 @@ class Variant:
         acoustic = residual_paths(heard.acoustic, self.books)
         for tokens in acoustic:
             tokens[heard.silent] = 0
-        return self._sent(Codes(semantic.astype(np.int64), acoustic, voice_levels(heard.voice)))
+        voice = voice_levels(heard.voice)
+        return self._sent(Codes(semantic.astype(np.int64), acoustic, voice, heard.acoustic))
 
     def bits(self, codes: Codes, layers: int) -> float:
         """What a voice costs, without framing."""

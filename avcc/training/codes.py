@@ -22,12 +22,13 @@ LONGEST = 60 * 16_000  # samples of a voice that are taken
 
 @dataclass(frozen=True)
 class Codes:
-    """``semantic`` int64 (T,), ``voice`` int64 (24,), and ``acoustic`` for each number of layers n
-    from 0, int64 (T, n)."""
+    """``semantic`` int64 (T,), ``voice`` int64 (24,), ``acoustic`` for each number of layers n from
+    0, int64 (T, n), the nearest to ``latents`` float32 (T, 32), whatever they cost."""
 
     semantic: np.ndarray
     acoustic: list[np.ndarray]
     voice: np.ndarray
+    latents: np.ndarray
 
 
 def trained_ear(work: Path) -> Ear:
@@ -62,5 +63,6 @@ def codes_of(
         acoustic = residual_paths(heard.acoustic, books)
         for tokens in acoustic:
             tokens[heard.silent] = 0
-        out.append(Codes(semantic.astype(np.int64), acoustic, voice_levels(heard.voice)))
+        given = semantic.astype(np.int64), acoustic, voice_levels(heard.voice), heard.acoustic
+        out.append(Codes(*given))
     return out

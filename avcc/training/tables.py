@@ -6,6 +6,8 @@ traversal that encoder and decoder use, then frequencies. Validation data is onl
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +27,7 @@ from avcc.quantise.scalar import (
     rounded,
     steady,
 )
+from avcc.quantise.trellis import Trellis
 from avcc.stages import (
     MOTION,
     SEGMENT_FRAMES,
@@ -43,8 +46,9 @@ from avcc.training.semantic import kmeans
 GROUPS = 24  # classes of semantic tokens that sound
 ACOUSTIC_GROUPS = 8
 BELIEF = 30.0  # symbols that the likes of a sparse row weigh
-OWN_BELIEF = 300.0  # the same where each acoustic code is a context of its own
+OWN_BELIEF = 600.0  # the same where each acoustic code is a context of its own
 ROWS_FIRST = 24  # rows of table.motion_first
+COUNTED = (1, 2, 4, 6)  # layers of what is sent to count, beside all: files have few
 
 
 def fit(
@@ -69,20 +73,36 @@ def fit(
                 for seg in motion_segments(code, point):
                     segment(counter, blank, point, seg.frames, seg)
     layers = blank.layers
-    point = OperatingPoint(0, 0, layers, True)
-    for one in voices:
-        for seg in voice_segments(one, layers):
-            segment(counter, blank, point, seg.frames, seg)
+    _count_voices(counter, blank, voices, (layers,))
     for shape in shapes(cache, arrays, tier):
         identity(counter, blank, shape, np.zeros(0, np.int64), False)
-    counts = counter.counts
-    counts["voice"] = _voice_counts(voices)
-    tables = {
+    counts = counter.counts | {"voice": _voice_counts(voices)}
+    halves = {k: v.astype(np.float16) for k, v in arrays.items()}
+    first = Codebook.from_arrays(halves | contexts | _tables(counts, blank))
+    # what things cost decides what is sent (quantise/trellis.py): counted again, of that
+    trellis = Trellis(first)
+    sent = [replace(v, acoustic=trellis.tokens(v.latents, v.semantic)) for v in voices]
+    again = Counter(blank)
+    _count_voices(again, blank, sent, sorted({*COUNTED, layers} & {*range(layers + 1)}))
+    counts |= {k: v for k, v in again.counts.items() if k.startswith(("semantic", "acoustic"))}
+    return Codebook.from_arrays(halves | contexts | _tables(counts, blank))
+
+
+def _tables(counts: dict[str, np.ndarray], blank: Codebook) -> dict[str, np.ndarray]:
+    return {
         f"table.{name}": frequencies(count, _prior(name, count, blank))
         for name, count in counts.items()
     }
-    halves = {k: v.astype(np.float16) for k, v in arrays.items()}
-    return Codebook.from_arrays(halves | contexts | tables)
+
+
+def _count_voices(
+    counter: Counter, blank: Codebook, voices: list[Codes], layers: Sequence[int]
+) -> None:
+    """Walk through voices at each number of layers."""
+    for one in voices:
+        for n in layers:
+            for seg in voice_segments(one, n):
+                segment(counter, blank, OperatingPoint(0, 0, n, True), seg.frames, seg)
 
 
 def _models(work: Path) -> dict[str, np.ndarray]:
