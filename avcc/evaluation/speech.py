@@ -205,7 +205,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--split", default="test")
     parser.add_argument("--limit", type=int, default=0, help="utterances at most")
     parser.add_argument(
-        "--layers", default="0,1,2,4,6,12", help="acoustic layers of avcc, none: the others alone"
+        "--layers", default="1,2,3,4,6,12", help="acoustic layers of avcc, none: the others alone"
     )
     parser.add_argument(
         "--pitch", choices=PITCH, default="sent", help="of avcc: whether it is sent (default: sent)"

@@ -80,12 +80,17 @@ def fit(
     halves = {k: v.astype(np.float16) for k, v in arrays.items()}
     first = Codebook.from_arrays(halves | contexts | _tables(counts, blank))
     # what things cost decides what is sent (quantise/trellis.py): counted again, of that
-    trellis = Trellis(first)
-    sent = [replace(v, acoustic=trellis.tokens(v.latents, v.semantic)) for v in voices]
+    sent = _sent(voices, first)
     again = Counter(blank)
     _count_voices(again, blank, sent, sorted({*COUNTED, layers} & {*range(layers + 1)}))
     counts |= {k: v for k, v in again.counts.items() if k.startswith(("semantic", "acoustic"))}
     return Codebook.from_arrays(halves | contexts | _tables(counts, blank))
+
+
+def _sent(voices: list[Codes], book: Codebook) -> list[Codes]:
+    """With the acoustic tokens that an encoder with this codebook would send."""
+    trellis = Trellis(book)
+    return [replace(v, acoustic=trellis.tokens(v.latents, v.semantic)) for v in voices]
 
 
 def _tables(counts: dict[str, np.ndarray], blank: Codebook) -> dict[str, np.ndarray]:
@@ -257,9 +262,9 @@ def bits(cache: Path, work: Path, book: Codebook) -> dict[str, float]:
                 segment_bits(s, point, book)[0] for m in motion for s in motion_segments(m, point)
             )
             out[f"motion_{stride}_{step}"] = spent / seconds
-    voices = codes_of(cache, work, "val", "PW")
+    voices = _sent(codes_of(cache, work, "val", "PW"), book)
     seconds = sum(len(v.semantic) for v in voices) / 25
-    for layers in range(book.layers + 1):
+    for layers in book.depths:
         point = OperatingPoint(0, 0, layers, True)
         spent = sum(
             segment_bits(s, point, book)[1] for v in voices for s in voice_segments(v, layers)
