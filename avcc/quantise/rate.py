@@ -2,8 +2,8 @@
 
 The distortions below come from validation clips (``python -m avcc.training measure``, in round 6
 and, of the voice, in round 9) and are put on one scale, that of LPIPS, by weights chosen by hand:
-what a viewer and listener would rather give up. No split is dominated: the best is sought over all operating points for the bits
-that this clip costs.
+what a viewer and listener would rather give up. No split is dominated: the best is sought over all
+operating points for the bits that this clip costs.
 """
 
 from __future__ import annotations
