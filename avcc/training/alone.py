@@ -24,8 +24,9 @@ from avcc.entropy.tables import Codebook
 from avcc.evaluation.sound import SoundMeter
 from avcc.evaluation.speech import Utterance, utterances
 from avcc.layers import loaded
-from avcc.quantise.codebook import nearest, residual_paths, residual_sum
+from avcc.quantise.codebook import nearest, residual_sum
 from avcc.quantise.scalar import voice_levels, voice_values
+from avcc.quantise.trellis import Trellis
 from avcc.render.speak import Speaker
 from avcc.render.voice import Vocoder
 from avcc.stages import SAMPLES_PER_FRAME, SILENT, UNSENT, OperatingPoint
@@ -53,6 +54,7 @@ class Variant:
         restore(self.estimator, tensors, "estimator")
         voices = [self._sent(codes) for codes in codes_of(cache, work, "train", "PW", hours)]
         self.book: Codebook = fit(cache, work, hours=hours, voices=voices)
+        self._trellis = Trellis(self.book)
 
     @property
     def name(self) -> str:
@@ -75,11 +77,9 @@ class Variant:
     def codes(self, heard: Hearing) -> Codes:
         """The symbols of a voice."""
         semantic = np.where(heard.silent, SILENT, nearest(heard.semantic, self.centroids))
-        acoustic = residual_paths(heard.acoustic, self.books)
-        for tokens in acoustic:
-            tokens[heard.silent] = 0
-        voice = voice_levels(heard.voice)
-        return self._sent(Codes(semantic.astype(np.int64), acoustic, voice, heard.acoustic))
+        near = Codes(semantic.astype(np.int64), [], voice_levels(heard.voice), heard.acoustic)
+        sent = self._sent(near)
+        return replace(sent, acoustic=self._trellis.tokens(sent.latents, sent.semantic))
 
     def bits(self, codes: Codes, layers: int) -> float:
         """What a voice costs, without framing."""
