@@ -43,7 +43,7 @@ def clips() -> dict[str, tuple[Clip, float]]:
         "shots": (Clip(shots, len(shots), None), 8000),
         "audio-driven": (clip, 1200),
         "video-driven": (clip, 2000),
-        "pitch": (clip, 3000),
+        "pitch": (clip, 2200),  # where rate control takes it
         "scene": (scenic(), 6000),
         "copies": (long, 3000),
     }

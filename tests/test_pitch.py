@@ -22,6 +22,7 @@ from avcc.entropy import coder
 from avcc.layers import loaded
 from avcc.likeliest import likeliest
 from avcc.pitch import STEPS, Pitch, between, contour, place
+from avcc.quantise import rate
 from avcc.quantise.pitch import hertz, path
 from avcc.stages import PITCH_LEAST, PITCH_MOST, PITCHES, Symbols
 from tests.test_codec import talk
@@ -168,6 +169,13 @@ def without_pitch(data: bytes) -> bytes:
     return data[: layout.START] + b"".join(data[c.start : c.end] for c in found)
 
 
+@pytest.fixture
+def wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rate control takes the pitch, whatever it costs."""
+    monkeypatch.setattr(rate, "PITCH_WORTH", (9.0,) * len(rate.PITCHED_LAYERS))
+
+
+@pytest.mark.usefixtures("wanted")
 def test_a_file_with_pitch_and_the_same_without() -> None:
     data = avcc.encode(talk(), bitrate=3000)
     told, bare = avcc.info(data), without_pitch(data)
@@ -186,6 +194,7 @@ def test_a_file_with_pitch_and_the_same_without() -> None:
         assert avcc.info(data)["format"] == "1.0"
 
 
+@pytest.mark.usefixtures("wanted")
 def test_a_spoilt_pitch_is_told_and_found_instead() -> None:
     data = avcc.encode(talk(), bitrate=3000)
     part = next(c for c in chunks(data) if isinstance(c, Chunk) and c.type == layout.PITCH)
@@ -198,10 +207,12 @@ def test_a_spoilt_pitch_is_told_and_found_instead() -> None:
     np.testing.assert_array_equal(clip.audio, plain)
 
 
+@pytest.mark.usefixtures("wanted")
 def test_the_pitch_that_is_heard_is_the_one_that_was_sent() -> None:
     """Shipped weights: the decoded voice has the source's pitch, more so than without."""
     clip = replace(talk(), audio=voices.vowels(2.0, 170.0))
     data = avcc.encode(clip, bitrate=3000)
+    assert "pitch" in avcc.info(data)["streams"]
     true = 170 * (1 + 0.1 * np.sin(2 * np.pi * 0.7 * np.arange(50) / 25))
     off = []
     for file in (data, without_pitch(data)):
