@@ -23,8 +23,7 @@ class Encoder:
         speech = weights.tensors(model, "speech")
         if not any(name.startswith("ear.") for name in speech):
             raise ModelError(f"the model {model.hex()} is kept for decoding, and can't encode")
-        words = any(name.startswith("ear.mae.") for name in speech)  # not in all models
-        self.ear = loaded(Ear(words), speech, "ear.", device)
+        self.ear = loaded(Ear(self.book.words), speech, "ear.", device)
         self.pitch = loaded(Pitch(), weights.tensors(model, "vocoder"), "vocoder.pitch.", device)
 
 

@@ -24,7 +24,7 @@ from avcc.training.acoustic import AcousticStage, Speech, depths, fewest
 from avcc.training.codes import codes_of
 from avcc.training.export import save_weights
 from avcc.training.pack import pack, unpack
-from avcc.training.semantic import wordless
+from avcc.training.semantic import lone
 from avcc.training.tables import fit, voice_segments
 from avcc.training.tokens import spoken
 from tests.test_codec import talk
@@ -51,8 +51,8 @@ def book(cache: Path, mute: Path) -> Codebook:
 def test_one_token_stands_for_all_that_sounds(cache: Path, mute: Path) -> None:
     for voice in spoken(cache, mute, "train").tokens:
         assert set(np.unique(voice)) <= {0, SILENT} and 0 in voice
-    assert (np.load(mute / "centroids.npy") == wordless()).all()
-    assert wordless().shape == (SILENT, 1) and (wordless()[:, 0] > 0).sum() == SILENT - 1
+    assert (np.load(mute / "centroids.npy") == lone()).all()
+    assert lone().shape == (SILENT, 1) and (lone()[:, 0] > 0).sum() == SILENT - 1
     for codes in codes_of(cache, mute, "train"):
         assert set(np.unique(codes.semantic)) <= {0, SILENT}
 

@@ -184,15 +184,14 @@ def _speech(work: Path) -> None:
     """Everything that listens, and the estimator, in one file."""
     found: dict[str, Tensor] = {}
     figures: dict[str, str] = {}
-    mae = ["audiomae"] if (work / "audiomae.safetensors").exists() else []
-    tensors = acoustic_tensors(work)
-    for name in mae:
-        tensors |= load_file(work / f"{name}.safetensors")
+    mae = work / "audiomae.safetensors"
+    tensors = acoustic_tensors(work) | (load_file(mae) if mae.exists() else {})
     for key, tensor in tensors.items():
         if key != "books":  # they are in the codebook
             found[key if key.startswith("estimator.") else f"ear.{key}"] = tensor
-    later = ["estimator"] if later_estimator(work) else []
-    for name in (*mae, "acoustic", *later):
+    stages = ["audiomae"] if mae.exists() else []
+    stages += ["acoustic", "estimator"] if later_estimator(work) else ["acoustic"]
+    for name in stages:
         figures |= {f"{name} {k}": v for k, v in _figures(work / f"{name}.safetensors").items()}
     save_file(found, work / "speech.safetensors", metadata={"figures": json.dumps(figures)})
 

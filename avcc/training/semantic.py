@@ -28,7 +28,7 @@ def load_mae(work: Path, device: str = "cpu") -> AudioMAE | None:
     return mae.eval().to(device)
 
 
-def wordless() -> np.ndarray:
+def lone() -> np.ndarray:
     """Centroids float32 (1024, 1) of which a feature of zero only ever meets the first."""
     return np.minimum(np.arange(TOKENS, dtype=np.float32), 1)[:, None]
 

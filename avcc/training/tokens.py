@@ -14,7 +14,7 @@ from avcc.quantise.codebook import nearest
 from avcc.stages import SILENT
 from avcc.training.data import Voices, voices
 from avcc.training.loop import Options
-from avcc.training.semantic import features_of, fit, load_mae, wordless
+from avcc.training.semantic import features_of, fit, load_mae, lone
 
 
 class Spoken:
@@ -72,7 +72,7 @@ def spoken(
     if not path.exists():
         if split != "train":
             raise ValueError("centroids are fitted on the training split, which comes first")
-        np.save(path, wordless() if mae is None else fit(features).numpy())
+        np.save(path, lone() if mae is None else fit(features).numpy())
     centroids = np.load(path)
     tokens = [np.where(silent, SILENT, nearest(x, centroids)) for x, silent in features]
     np.savez(saved, tokens=np.concatenate(tokens), lengths=lengths, of=made_by(work))
