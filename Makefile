@@ -1,6 +1,6 @@
 # make install   a virtual environment in .venv with avcc in it
 # make demo      a real clip to 2 kbps and back (CLIP=talk.mp4 for your own, OUT=folder)
-# make test      lint, types and tests
+# make test      lint, types and tests (JOBS=2 of them side by side)
 # make bench     rate, quality and time on your clips (CLIPS='talks/ talk.mp4')
 #                (ARGS='--growth 10,60,600': time and memory over length, beside x264's)
 # make data      clips for a report out of your own videos (DIR=folder; LIST=which parts: a CSV, or
@@ -15,6 +15,7 @@
 
 OUT ?= demo-out
 PAGE ?= report-out
+JOBS ?= 2
 TO ?= data-out
 CODERS ?= avcc,frozen,warp,x264,x265,svtav1,aom,vvenc
 TORCH ?= torch==2.13.0
@@ -23,8 +24,8 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-FIT := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))
-PYTHON ?= $(shell for p in python3 python3.12 python3.11 python; do \
+FIT := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 15))
+PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.13 python; do \
 	$$p -c '$(FIT)' >/dev/null 2>&1 && { echo $$p; break; }; done)
 PIP = $(BIN)/python -m pip install -qq --disable-pip-version-check
 
@@ -33,7 +34,7 @@ install: $(STAMP)
 # A torch that this Python has already (with CUDA, say) is used; else the CPU build is installed,
 # from wherever pip looks, from PyTorch's own index, or in the end whatever PyPI has.
 $(STAMP): pyproject.toml
-	@$(or $(PYTHON),false) -c '$(FIT)' || { echo "avcc needs Python 3.11 or 3.12 with venv\
+	@$(or $(PYTHON),false) -c '$(FIT)' || { echo "avcc needs Python 3.11 to 3.14 with venv\
 	 (Debian: apt install python3-venv); say which with make PYTHON=/path/to/python3.12"; exit 1; }
 	@echo "installing into $(VENV) with $(PYTHON); the first time takes some minutes"
 	@if $(PYTHON) -c 'import torch; assert torch.__version__ >= (2, 6)' 2>/dev/null; \
@@ -55,7 +56,7 @@ test: install
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 # Opus with NoLACE (docs/evaluation.md) is a peer only where Node is there already.
 OPUS_ML := @wasm-audio-decoders/opus-ml@0.0.3

@@ -29,7 +29,7 @@ from avcc.stages import (
     Symbols,
 )
 
-PACKAGES = ("torch", "numpy", "av", "constriction", "safetensors", "einops", "mediapipe", "click")
+PACKAGES = ("torch", "numpy", "av", "constriction", "safetensors", "einops", "click")
 # What for, the library's name, and whether it writes or reads.
 CODECS = (
     ("key frames are coded", "libsvtav1", "w"),

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 FOLDER_VARIABLE = "AVCC_WEIGHTS"
 MODEL_VARIABLE = "AVCC_MODEL"
 MANIFEST = "manifest.json"
-PARTS = ("codebook", "speech", "avdiff", "renderer", "vocoder")
+PARTS = ("codebook", "speech", "avdiff", "renderer", "vocoder", "faces")
 
 
 def folder() -> Path:
@@ -73,6 +73,8 @@ def path_of(model: bytes, part: str) -> Path:
     files = _manifest(place)["models"].get(model.hex())
     if files is None:
         raise ModelError(f"the stream needs the model {model.hex()}, which isn't in {place}")
+    if part not in files:
+        raise ModelError(f"the model {model.hex()} in {place} has no part {part}")
     path = place / files[part]
     if not path.is_file():
         raise ModelError(f"the model {model.hex()} needs the file {path}, which isn't there")

@@ -17,8 +17,8 @@ import numpy as np
 import avcc
 from avcc.evaluation.baselines import warps
 from avcc.evaluation.demo import picked, write_png
+from avcc.evaluation.landmarks import solutions
 from avcc.media.arrays import from_arrays
-from avcc.media.mesh import solutions
 from tests.clips import portrait
 from tests.voices import vowels
 

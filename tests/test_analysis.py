@@ -128,7 +128,7 @@ def test_shape_there_and_back() -> None:
 
 
 class _Finder:
-    """Stands for MediaPipe: the pixel in the corner says which mesh a picture has, 255: none."""
+    """Stands for the finder: the pixel in the corner says which mesh a picture has, 255: none."""
 
     def __init__(self, *, static: bool = False) -> None:
         self.meshes = [faces.mesh(0.02 * i) + np.float32(0.002 * i) for i in range(8)]

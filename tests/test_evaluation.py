@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from needs import needs_mediapipe
 
 from avcc.evaluation import perceptual
 from avcc.evaluation.picture import (
@@ -145,6 +146,7 @@ def test_faces_that_are_lost() -> None:
     assert np.isnan(correlation(np.arange(2.0), np.arange(2.0))), "two frames say nothing"
 
 
+@needs_mediapipe
 def test_meshes_follow_the_face(talk: np.ndarray) -> None:
     blank = np.full_like(talk[:1], 128)
     found = face_meshes(np.concatenate([talk, blank, blank]))
@@ -155,6 +157,7 @@ def test_meshes_follow_the_face(talk: np.ndarray) -> None:
     assert face_meshes([]).shape == (0, 478, 2)
 
 
+@needs_mediapipe
 def test_the_picture_meter(talk: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AVCC_PERCEPTUAL", raising=False)
     meter = PictureMeter()

@@ -6,6 +6,7 @@ import importlib.metadata
 from pathlib import Path
 
 import pytest
+from needs import needs_mediapipe
 
 from avcc.evaluation import about, peers, voices
 from avcc.evaluation.__main__ import main
@@ -28,6 +29,7 @@ def test_settings_of_coders() -> None:
     assert set(dict(about.settings(["avcc"]))) == {"avcc"}
 
 
+@needs_mediapipe
 def test_measures_have_versions_and_origins() -> None:
     told = dict(about.measures())
     assert (

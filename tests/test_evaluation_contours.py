@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 from clips import portrait
+from needs import needs_mediapipe
 
 from avcc.evaluation import contours
 from avcc.evaluation.contours import Contours
@@ -48,6 +49,7 @@ def test_scores_by_hand() -> None:
     assert "lips_corr" not in finder.scores(source, moved, mesh), "a mouth that never moves"
 
 
+@needs_mediapipe
 def test_it_finds_what_mediapipe_finds() -> None:
     finder, note = contours.load()
     if finder is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+from needs import needs_mediapipe
 
 from avcc.evaluation import likeness
 from avcc.evaluation.likeness import Likeness
@@ -36,6 +37,7 @@ def test_distances_of_frames_that_have_a_face() -> None:
     assert np.isnan(meter.distance(source, decoded, mesh, mesh * np.nan))
 
 
+@needs_mediapipe
 def test_the_network_knows_a_face_again() -> None:
     meter, note = likeness.load()
     if meter is None:

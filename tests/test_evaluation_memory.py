@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -86,10 +85,7 @@ def test_rows_say_it(small: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None
     assert "encode_mib" not in Meter(None, ("memory",), 1).row(source, "x264", 2000).values
 
 
-def test_the_size_of_our_models(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_size_of_our_models() -> None:
     ours = [weights.path_of(weights.default(), part) for part in weights.PARTS]
-    size = sum(path.stat().st_size for path in ours)
-    assert size < memory.our_models() < size + 4 * MIB, "MediaPipe's face mesh is in"
-    monkeypatch.setattr(memory, "MESH_MODELS", ())
-    assert memory.our_models() == size
-    assert all(Path(path).is_file() for path in ours)
+    assert memory.our_models() == sum(path.stat().st_size for path in ours)
+    assert weights.path_of(weights.default(), "faces") in ours

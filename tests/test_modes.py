@@ -7,6 +7,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+from needs import needs_mediapipe
 
 import avcc
 from avcc import weights
@@ -60,6 +61,7 @@ def test_a_mode_sends_what_it_says_and_no_more(mode: str) -> None:
     assert ("motion drives the sound" in said) == (mode == "video-driven")
 
 
+@needs_mediapipe
 @pytest.mark.parametrize("mode", RATES)
 def test_what_was_left_out_comes_back(mode: str) -> None:
     (frames, audio), source_clip = decoded(mode), talk()
@@ -132,6 +134,7 @@ def test_plans_keep_to_the_mode() -> None:
         assert all(not p.point.acoustic_layers for p in plans if not p.point.semantic)
 
 
+@needs_mediapipe
 @pytest.mark.skipif(not CLIP.exists(), reason="the real clips (../shared/data) are not here")
 def test_a_real_voice_moves_the_lips() -> None:
     data = avcc.encode(source().clip, bitrate=800, mode="audio-driven")

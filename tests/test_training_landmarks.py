@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import mediapipe
 import numpy as np
 import pytest
 import torch
 from clips import portrait
+from needs import needs_mediapipe
 from torch.nn import functional as F
 
-from avcc.media.mesh import FaceMesh
+from avcc.evaluation.landmarks import MediaPipeMesh
 from avcc.mesh import EYES, LIPS
 from avcc.training.landmarks import Landmarks
 from avcc.training.tflite import Graph
+
+pytestmark = needs_mediapipe
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +38,7 @@ def _tensor(picture: np.ndarray) -> torch.Tensor:
 
 
 def _mesh(picture: np.ndarray) -> torch.Tensor:
-    with FaceMesh(static=True) as finder:
+    with MediaPipeMesh(static=True) as finder:
         found = finder.points(picture)
     assert found is not None
     return torch.from_numpy(found)[None]
@@ -77,6 +79,8 @@ def test_gradient_lies_on_the_face(network: Landmarks) -> None:
 
 
 def test_what_is_not_known_is_refused() -> None:
+    import mediapipe
+
     folder = Path(mediapipe.__file__).parent / "modules"
     with pytest.raises(ValueError, match=r"the operator [A-Z_]+ isn't known here"):
         Graph(folder / "selfie_segmentation" / "selfie_segmentation.tflite")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from avcc.analysis import identity
+from avcc.pictures import resized
 from avcc.stages import SCENE_EDGE, Crop
 
 SQUARE = 512  # pixels, at most, of the coded square
@@ -24,9 +25,7 @@ SIDES = {512: 12_000, 384: 6000, 256: 3000, 192: 1500, 128: 450, 64: 0}
 def squeezed(picture: np.ndarray, crop: Crop) -> np.ndarray:
     """uint8 (512, 512, 3): a whole picture, uint8 (H, W, 3) of any size, with the inside of
     ``crop`` filled by what surrounds it."""
-    import cv2
-
-    square = cv2.resize(picture, (SQUARE, SQUARE), interpolation=cv2.INTER_AREA)
+    square = resized(picture, SQUARE, SQUARE)
     known = np.ones((SQUARE, SQUARE), np.float32)
     rows, columns = (
         slice(*np.clip(np.rint(np.multiply(inside, SQUARE / whole)), 0, SQUARE).astype(int))
@@ -35,7 +34,7 @@ def squeezed(picture: np.ndarray, crop: Crop) -> np.ndarray:
     )  # fmt: skip
     known[rows, columns] = 0
     if known.all() or not known.any():
-        return np.asarray(square, np.uint8)
+        return square
     return _filled(square, known)
 
 
@@ -56,17 +55,25 @@ def _inside(start: int, side: int) -> tuple[float, float]:
 
 def _filled(square: np.ndarray, known: np.ndarray) -> np.ndarray:
     """What isn't known, from means of what is known around it, near before far."""
-    import cv2
-
     out = square.astype(np.float32)
     told = out * known[..., None]
     open_ = known == 0
     width = SQUARE / 64
     while open_.any() and width < SQUARE:
-        weight = cv2.GaussianBlur(known, (0, 0), width)
+        blur = _blur(width)
+        weight = blur @ known @ blur.T
         near = open_ & (weight > 0.02)
-        out[near] = cv2.GaussianBlur(told, (0, 0), width)[near] / weight[near][:, None]
+        around = np.einsum("yr,rcd,xc->yxd", blur, told, blur, optimize=True)
+        out[near] = around[near] / weight[near][:, None]
         open_ &= ~near
         width *= 2
     out[open_] = told.sum((0, 1)) / known.sum()
     return np.clip(np.rint(out), 0, 255).astype(np.uint8)
+
+
+def _blur(width: float) -> np.ndarray:
+    """A Gaussian of this width in pixels along one side of the square, float32 (512, 512); what
+    lies beyond the edges counts as little as it does in ``known``: not at all."""
+    at = np.arange(SQUARE, dtype=np.float32)
+    rows = np.exp(-0.5 * ((at[:, None] - at[None]) / width) ** 2)
+    return np.asarray(rows / (width * np.sqrt(2 * np.pi)), np.float32)

@@ -28,7 +28,7 @@ from avcc.media.safe import temporary
 PACKAGE = Path(__file__).resolve().parent.parent
 PROGRAMS = ("c2enc", "c2dec", "aomenc", "vvencapp")
 # Of the codec's packages; the measures name theirs themselves.
-_PACKAGES = ("av", "constriction", "mediapipe", "numpy", "torch")
+_PACKAGES = ("av", "constriction", "numpy", "torch")
 _OUTSIDE = {"training", "evaluation", "cli.py", "__main__.py", "terminal.py"}
 PEERS = ("baselines", "commands", "enhanced", "peers", "split", "voices")
 MEASURES = (

@@ -8,7 +8,6 @@ the path codes, its own peak counts instead, as the system books it.
 
 from __future__ import annotations
 
-import importlib.util
 import pickle
 import resource
 import subprocess
@@ -33,11 +32,6 @@ print(time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN).
 sys.exit(code)
 """
 CHILD = "import sys; from avcc.evaluation import memory; memory.child(sys.argv[1])"
-# MediaPipe's models of the encoder's face mesh, in its wheel.
-MESH_MODELS = (
-    "face_detection/face_detection_short_range.tflite",
-    "face_landmark/face_landmark_with_attention.tflite",
-)
 _UNIT = 2**20 if sys.platform == "darwin" else 2**10  # of ru_maxrss, a MiB
 _programs: list[float] = []  # peaks of the programs that this process has run, MiB
 
@@ -105,14 +99,8 @@ def _own() -> float:
 
 
 def our_models() -> int:
-    """Bytes of all that avcc loads: the default model's files and MediaPipe's of the encoder.
-    Raises ``ModelError``."""
+    """Bytes of all that avcc loads: the default model's files. Raises ``ModelError``."""
     from avcc import weights
 
     model = weights.default()
-    size = sum(weights.path_of(model, part).stat().st_size for part in weights.PARTS)
-    package = importlib.util.find_spec("mediapipe")
-    if package is not None and package.submodule_search_locations:
-        modules = Path(package.submodule_search_locations[0]) / "modules"
-        size += sum(p.stat().st_size for name in MESH_MODELS if (p := modules / name).is_file())
-    return size
+    return sum(weights.path_of(model, part).stat().st_size for part in weights.PARTS)

@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from avcc.evaluation import contours, kernel, likeness, perceptual
 from avcc.evaluation.digests import version
-from avcc.media.mesh import FaceMesh
+from avcc.evaluation.landmarks import MediaPipeMesh
 from avcc.mesh import LIPS, MOUTH_GAPS, POINTS
 
 KERNEL_STRIDE = 5  # neighbours are too much alike to tell more
@@ -94,7 +94,7 @@ class PictureMeter:
 def face_meshes(frames: Iterable[np.ndarray]) -> np.ndarray:
     """MediaPipe meshes of the frames of one clip in order: float32 (N, 478, 2), pixels or NaN."""
     rows = []
-    with FaceMesh() as finder:
+    with MediaPipeMesh() as finder:
         for frame in frames:
             points = finder.points(frame)
             missing = np.full((POINTS, 2), np.nan, np.float32)

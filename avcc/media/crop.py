@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from avcc.pictures import resized
 from avcc.stages import SIDE, Crop
 
 
@@ -24,8 +25,6 @@ def cut(frame: np.ndarray, crop: Crop) -> np.ndarray:
 
     Beyond the picture's border its edge pixels go on. Shrinks by area, enlarges by cubic.
     """
-    import cv2
-
     height, width = frame.shape[:2]
     x0, y0, x1, y1 = crop.x, crop.y, crop.x + crop.side, crop.y + crop.side
     # The part inside, at least one pixel of it, so that there is an edge to go on with.
@@ -39,6 +38,4 @@ def cut(frame: np.ndarray, crop: Crop) -> np.ndarray:
         part = part[: crop.side, : crop.side]
     if part.shape[:2] == (SIDE, SIDE):
         return np.ascontiguousarray(part)
-    how = cv2.INTER_AREA if crop.side > SIDE else cv2.INTER_CUBIC
-    resized = cv2.resize(np.ascontiguousarray(part), (SIDE, SIDE), interpolation=how)
-    return np.asarray(resized, np.uint8)
+    return resized(part, SIDE, SIDE)

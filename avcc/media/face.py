@@ -11,16 +11,18 @@ import numpy as np
 
 from avcc.errors import MediaError
 from avcc.media.crop import cut, whole
-from avcc.media.mesh import FaceMesh, quiet, solutions
+from avcc.media.mesh import FaceMesh
 from avcc.stages import Crop
 
-__all__ = ["Box", "Detector", "FaceMesh", "crop_of", "cut", "find_crop"]
+__all__ = ["Box", "Detector", "crop_of", "cut", "find_crop"]
 
-# Measured over 74 of the training clips (docs/design.md says which) with the full-range model:
-# the box is 0.52 of the picture's side (5 to 95 %: 0.42 to 0.67), its centre at (0.50, 0.51).
+# A box is as large as MediaPipe's full-range detector draws it, 0.97 of the side of the square
+# around the upright mesh (5 to 95 %: 0.89 to 1.03, 1,061 training frames).
+SIZE = 0.97
+# Measured over 74 of the training clips (docs/design.md says which) with that detector: the box is
+# 0.52 of the picture's side (5 to 95 %: 0.42 to 0.67), its centre at (0.50, 0.51).
 SIDE_OF_BOX = 1.92  # the crop's side, in face boxes; it is 2.1 boxes of the short-range model
 CENTRE_Y = 0.513  # where in the crop the box's centre lies; across, it is the middle
-SHORT_TO_FULL = 0.521 / 0.475  # how much larger the full-range model draws the same face
 ROOM = 0.62  # of a box, to each side of its centre: what must stay in the crop as the face moves
 SHIFT = 0.10  # of the side: how far off centre a crop may slide to stay within the picture
 FILL = 0.67  # of the side: the largest face that the training clips hold
@@ -47,35 +49,18 @@ class _Track:
 
 
 class Detector:
-    """MediaPipe's two face detectors, full range first; use as a context manager."""
+    """All faces of a picture; use as a context manager."""
 
     def __init__(self, confidence: float = 0.5) -> None:
-        module = solutions().face_detection
-        with quiet():
-            self._models = [
-                (module.FaceDetection(model_selection=1, min_detection_confidence=confidence), 1.0),
-                (
-                    module.FaceDetection(model_selection=0, min_detection_confidence=confidence),
-                    SHORT_TO_FULL,
-                ),
-            ]
-            for model, _ in self._models:
-                model.process(np.zeros((64, 64, 3), np.uint8))  # loads, and talks
+        self._mesh = FaceMesh(static=True, confidence=confidence)
 
     def boxes(self, rgb: np.ndarray) -> list[Box]:
-        """The faces in uint8 (H, W, 3); sizes as the full-range model draws them."""
-        height, width = rgb.shape[:2]
-        for model, scale in self._models:
-            found = []
-            for face in model.process(np.ascontiguousarray(rgb)).detections or ():
-                box = face.location_data.relative_bounding_box
-                size = scale * max(box.width * width, box.height * height)
-                x = (box.xmin + box.width / 2) * width
-                y = (box.ymin + box.height / 2) * height
-                found.append(Box(x, y, size, float(face.score[0])))
-            if found:
-                return found
-        return []
+        """The faces in uint8 (H, W, 3), the surest first."""
+        found = self._mesh.faces(rgb)
+        return [
+            Box(float(face.centre[0]), float(face.centre[1]), face.size * SIZE, face.sure)
+            for face in found
+        ]
 
     def __enter__(self) -> Detector:
         return self
@@ -86,8 +71,7 @@ class Detector:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for model, _ in self._models:
-            model.close()
+        self._mesh.close()
 
 
 def find_crop(

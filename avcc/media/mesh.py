@@ -1,97 +1,101 @@
-"""MediaPipe, loaded without its chatter, and its face mesh."""
+"""The face mesh of a picture, found by our own network and followed from picture to picture."""
 
 from __future__ import annotations
 
-import os
-import sys
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import lru_cache
 from types import TracebackType
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
 
-from avcc.errors import AvccError
+from avcc import weights
+from avcc.media.facenet import SIDE, MeshNet, fused
+from avcc.media.finder import Finder
+from avcc.media.upright import ROOM, frames_of
 
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Send what native code writes to file descriptor 2 nowhere, for the length of the block.
-
-    TensorFlow Lite and absl write there while a graph starts, past Python's ``sys.stderr`` and
-    past every log level. Whatever Python itself prints inside the block is lost too, so keep it
-    short; exceptions pass.
-    """
-    try:
-        sys.stderr.flush()
-        kept = os.dup(2)
-    except (AttributeError, OSError, ValueError):  # no stderr at all: nothing to keep clean
-        yield
-        return
-    sink = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(sink, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(sink)
+AGAIN = 2  # looks at a face that was just found: the first one says how it stands
+TRIED = 12  # places of a picture in which a face may be, the likeliest first
+SAME = 0.5  # of a face's size: two that are nearer are one
 
 
-def solutions() -> Any:
-    """The module ``mediapipe.solutions``, imported on first use (about two seconds).
+class Face(NamedTuple):
+    """``mesh`` float32 (478, 2) in pixels; ``size``: the side of the box around it, upright;
+    ``sure``: 0..1."""
 
-    Raises ``AvccError`` where MediaPipe isn't installed.
-    """
-    os.environ.setdefault("GLOG_minloglevel", "3")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # Each result of a graph passes through a protobuf call that warns of its own old age.
-    warnings.filterwarnings("ignore", message=r"SymbolDatabase\.GetPrototype", append=False)
-    try:
-        with quiet():
-            import mediapipe
-    except ImportError as error:
-        raise AvccError("finding faces needs the package mediapipe (0.10)") from error
-    return mediapipe.solutions
+    mesh: np.ndarray
+    centre: np.ndarray
+    size: float
+    sure: float
 
 
 class FaceMesh:
     """The mesh of the one face in a picture; use as a context manager.
 
     ``static=True`` finds the face anew in each picture. ``static=False`` follows it from picture
-    to picture, faster and steadier: for frames of one clip, in order.
+    to picture, faster and steadier: for frames of one clip, in order. ``confidence``: 0..1, how
+    sure the network must be that it sees a face. Raises ``ModelError`` where the weights are
+    missing or damaged.
     """
 
     def __init__(self, *, static: bool = False, confidence: float = 0.5) -> None:
-        module = solutions()
-        with quiet():
-            self._graph = module.face_mesh.FaceMesh(
-                static_image_mode=static,
-                max_num_faces=1,
-                refine_landmarks=True,
-                min_detection_confidence=confidence,
-                min_tracking_confidence=confidence,
-            )
-            # The first picture is what makes the interpreters load, and talk.
-            self._graph.process(np.zeros((64, 64, 3), np.uint8))
+        self._static, self._confidence = static, confidence
+        self._net, self._finder = _network(), Finder()
+        self._last: np.ndarray | None = None  # the mesh before, in pixels
 
     def points(self, rgb: np.ndarray) -> np.ndarray | None:
         """float32 (478, 2), x right and y down in units of the longer side; ``None``: no face.
 
         ``rgb``: uint8 (H, W, 3). Points may lie outside the picture.
         """
-        found = self._graph.process(np.ascontiguousarray(rgb)).multi_face_landmarks
-        if not found:
-            return None
-        height, width = rgb.shape[:2]
-        points = np.array([(p.x, p.y) for p in found[0].landmark], np.float32)
-        scale = np.array([width, height], np.float32) / max(width, height)
-        return np.asarray(points * scale, np.float32)
+        mesh = None if self._last is None else self._followed(rgb, self._last)
+        if mesh is None:
+            found = self.faces(rgb)
+            # the face that is largest, if the network is about as sure of it
+            best = max(found, key=lambda face: face.size * face.sure, default=None)
+            mesh = None if best is None else best.mesh
+        self._last = None if self._static else mesh
+        return None if mesh is None else (mesh / max(rgb.shape[:2])).astype(np.float32)
+
+    def faces(self, rgb: np.ndarray) -> list[Face]:
+        """All faces in uint8 (H, W, 3), each looked at closely, the surest first."""
+        places = self._finder.places(rgb)[:TRIED]
+        if not len(places):
+            return []
+        axes = ROOM * places[:, 2, None, None] * np.eye(2)
+        centre = places[:, None, :2]
+        picture = _tensor(rgb)
+        for _ in range(AGAIN):
+            mesh, sure = self._look(picture, axes, centre)
+            axes, centre = frames_of(mesh)
+        found: list[Face] = []
+        for i in np.argsort(-sure):
+            size = float(np.linalg.norm(axes[i, 0])) / ROOM
+            near = [f for f in found if np.linalg.norm(f.centre - centre[i, 0]) < SAME * f.size]
+            if sure[i] >= self._confidence and not near:
+                found.append(Face(mesh[i], centre[i, 0], size, float(sure[i])))
+        return found
+
+    def _followed(self, rgb: np.ndarray, last: np.ndarray) -> np.ndarray | None:
+        axes, centre = frames_of(last[None])
+        mesh, sure = self._look(_tensor(rgb), axes, centre)
+        return mesh[0] if sure[0] >= self._confidence else None
+
+    @torch.inference_mode()
+    def _look(
+        self, picture: Tensor, axes: np.ndarray, centre: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Meshes (N, 478, 2) in pixels of the picture (1, 3, H, W) from N squares, and how sure
+        the network is of each (N,)."""
+        there, sure = self._net(upright(picture, axes, centre))
+        mesh = there.numpy() / 2 @ axes + centre
+        return mesh.astype(np.float32), torch.sigmoid(sure).numpy()
 
     def close(self) -> None:
-        """Free the graph; the object can't be used after."""
-        self._graph.close()
+        """Forget the face that was followed."""
+        self._last = None
 
     def __enter__(self) -> FaceMesh:
         return self
@@ -103,3 +107,38 @@ class FaceMesh:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def upright(picture: Tensor, axes: np.ndarray, centre: np.ndarray) -> Tensor:
+    """What lies in N squares (``frames_of``, in pixels) of a picture (1, 3, H, W): (N, 3, 128,
+    128). Squares of many more pixels than that are shrunk without aliasing."""
+    factors = np.maximum(1, np.linalg.norm(axes[:, 0], axis=-1) // SIDE).astype(int)
+    at = (torch.arange(SIDE) + 0.5) / SIDE - 0.5
+    rows, columns = torch.meshgrid(at, at, indexing="ij")
+    pixels = torch.stack([columns, rows], -1).reshape(1, -1, 2)
+    out = torch.empty(len(axes), 3, SIDE, SIDE)
+    for factor in np.unique(factors).tolist():
+        these = np.flatnonzero(factors == factor)
+        small = picture
+        if factor > 1:
+            small = F.avg_pool2d(picture, factor, ceil_mode=True, count_include_pad=False)
+        axis, middle = (torch.from_numpy(x[these] / factor).float() for x in (axes, centre))
+        size = torch.tensor([small.shape[3], small.shape[2]], dtype=torch.float32)
+        there = (2 * (pixels @ axis + middle) / size - 1).reshape(-1, SIDE, SIDE, 2)
+        small = small.expand(len(these), -1, -1, -1)
+        out[these] = F.grid_sample(small, there, align_corners=False)
+    return out
+
+
+def _tensor(rgb: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1)[None].float() / 127.5 - 1
+
+
+@lru_cache(maxsize=1)
+def _network() -> MeshNet:
+    net = MeshNet()
+    held = weights.tensors(weights.default(), "faces")
+    net.load_state_dict({k.removeprefix("mesh."): v for k, v in held.items() if k[:5] == "mesh."})
+    fused(net)
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return net

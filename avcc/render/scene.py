@@ -6,8 +6,10 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from avcc.pictures import resized
 from avcc.stages import SCENE_EDGE, SIDE, Crop
 
+BORDER = 3  # pixels around a picture, for what cubic interpolation reaches beyond it
 LONGEST = 8192  # pixels of a side: what writers of videos take
 
 
@@ -27,12 +29,8 @@ class Scene:
     """
 
     def __init__(self, still: np.ndarray, crop: Crop, pixels: int) -> None:
-        import cv2
-
         self.size = size_of(crop, pixels)
-        smaller = self.size[0] * self.size[1] < still.shape[0] * still.shape[1]
-        how = cv2.INTER_AREA if smaller else cv2.INTER_CUBIC
-        self._still = np.asarray(cv2.resize(still, self.size, interpolation=how), np.uint8)
+        self._still = resized(still, *self.size)
         (width, height), whole = self.size, (crop.width, crop.height)
         across = _Axis(crop.x * width / whole[0], crop.side * width / whole[0], width)
         down = _Axis(crop.y * height / whole[1], crop.side * height / whole[1], height)
@@ -54,26 +52,24 @@ class Scene:
 
     def _shown(self, face: np.ndarray) -> np.ndarray:
         """What of ``face`` lies inside the picture, at the size that it has there."""
-        import cv2
+        from PIL import Image
 
         axes = self._across, self._down
         sides = self._across.whole, self._down.whole
         if sides[0] and sides[1]:  # much faster than the general case, and exact
-            how = cv2.INTER_CUBIC if self._across.side > SIDE else cv2.INTER_AREA
-            square = np.asarray(cv2.resize(face, sides, interpolation=how), np.uint8)
+            square = resized(face, *sides)
             part = [slice(a.first - int(a.start), a.last - int(a.start)) for a in axes]
             return square[part[1], part[0]]
         least = tuple(max(1, min(SIDE, round(axis.side))) for axis in axes)
-        small = cv2.resize(face, least, interpolation=cv2.INTER_AREA)
-        move = np.zeros((2, 3))
+        small = np.pad(resized(face, *least), ((BORDER, BORDER), (BORDER, BORDER), (0, 0)), "edge")
+        move = np.zeros((2, 3))  # from pixels of the window to those of the small picture
         for row, (axis, count) in enumerate(zip(axes, least, strict=True)):
             scale = count / axis.side
             move[row, row] = scale
-            move[row, 2] = (axis.first + 0.5 - axis.start) * scale - 0.5
+            move[row, 2] = (axis.first - axis.start) * scale + BORDER
         size = self._across.last - self._across.first, self._down.last - self._down.first
-        how = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
-        out = cv2.warpAffine(small, move, size, flags=how, borderMode=cv2.BORDER_REPLICATE)
-        return np.asarray(out, np.uint8)
+        how = Image.Transform.AFFINE, tuple(move.ravel()), Image.Resampling.BICUBIC
+        return np.asarray(Image.fromarray(small).transform(size, *how))
 
     def _edge(
         self, part: tuple[slice, slice]

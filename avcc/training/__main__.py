@@ -19,6 +19,8 @@ STAGES = {
     "avdiff": "avcc.training.avdiff:AVDiffStage",
     "driver": "avcc.training.driver:DriverStage",
     "estimator": "avcc.training.estimator:EstimatorStage",
+    "facemesh": "avcc.training.facemesh:FaceMeshStage",
+    "finder": "avcc.training.finder:FinderStage",
     "renderer": "avcc.training.renderer:RendererStage",
     "vocoder": "avcc.training.vocoder:VocoderStage",
 }
@@ -246,6 +248,7 @@ def round(
     multiple=True,
     help="acoustic: without this part of a voice, to compare.",
 )
+@click.option("--scenes", type=click.Path(path_type=Path), help="finder: photos without faces.")
 @click.option("--compile", is_flag=True, help="Let torch compile the networks (pays on a GPU).")
 @click.option("--dry", is_flag=True, help="A few steps and a validation, as a rehearsal.")
 def train(stage: str, **options: Any) -> None:

@@ -47,6 +47,7 @@ class Options:
     apart: bool = False  # AVDiff without cross-modal attention, to measure what that is worth
     without: tuple[str, ...] = ()  # PARTS of a voice to train without, to measure the same of them
     compile: bool = False
+    scenes: Path | None = None  # a folder of photographs without faces, for the finder
 
 
 def fast_dtype(device: str) -> torch.dtype:

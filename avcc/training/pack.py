@@ -31,6 +31,7 @@ STAGES = {
     "avdiff": "avdiff, driver",
     "renderer": "renderer",
     "vocoder": "vocoder",
+    "faces": "facemesh, finder",
 }
 
 
@@ -40,7 +41,8 @@ def pack(work: Path, weights: Path, note: str = "") -> str:
     What belongs to one codebook carries the model's id in its name, and stays with it when another
     model comes: what was coded once decodes for good. Of an earlier model's networks that listen
     only the estimator is kept, for nothing is encoded with it, unless it has semantic tokens and
-    the new one has none (``AVCC_MODEL``). Renderer and vocoder serve all.
+    the new one has none (``AVCC_MODEL``). Renderer,
+    vocoder and what finds faces serve all.
     """
     weights.mkdir(parents=True, exist_ok=True)
     model = hashlib.sha256((work / "codebook.safetensors").read_bytes()).digest()[:ID_BYTES].hex()
@@ -55,11 +57,11 @@ def pack(work: Path, weights: Path, note: str = "") -> str:
     }
     models[model] = names
     for part, name in names.items():
-        _write(weights / name, _moving(work) if part == "avdiff" else _of(work, part))
+        _write(weights / name, _of(work, part))
     files = {}
     for one, of in models.items():
         for part, name in of.items():
-            was = before["files"].get(before["models"].get(one, of)[part], {})
+            was = before["files"].get(before["models"].get(one, of).get(part), {})
             said = note if name in names.values() else was.get("note", "")
             files[name] = _entry(weights / name, part, was, said)
     manifest = {"default": model, "models": models, "files": files}
@@ -70,23 +72,27 @@ def pack(work: Path, weights: Path, note: str = "") -> str:
     return model
 
 
-def _of(work: Path, stage: str) -> bytes:
-    return (work / f"{stage}.safetensors").read_bytes()
+def _of(work: Path, part: str) -> bytes:
+    """A part's file; what several stages make of it in one."""
+    match part:
+        case "avdiff" if (work / "driver.safetensors").exists():
+            return _joined(work, "avdiff", "driver")
+        case "faces":
+            return _joined(work, "facemesh", "finder")
+    return (work / f"{part}.safetensors").read_bytes()
 
 
-def _moving(work: Path) -> bytes:
-    """AVDiff and, where there is one, the driver, in one file."""
-    if not (work / "driver.safetensors").exists():
-        return _of(work, "avdiff")
-    figures = _figures(work / "avdiff.safetensors")
-    figures |= {f"driver {k}": v for k, v in _figures(work / "driver.safetensors").items()}
-    tensors = load_file(work / "avdiff.safetensors") | load_file(work / "driver.safetensors")
+def _joined(work: Path, first: str, second: str) -> bytes:
+    """What two stages left, in one file; the figures of the second carry its name."""
+    figures = _figures(work / f"{first}.safetensors")
+    figures |= {f"{second} {k}": v for k, v in _figures(work / f"{second}.safetensors").items()}
+    tensors = load_file(work / f"{first}.safetensors") | load_file(work / f"{second}.safetensors")
     return save(tensors, {"figures": json.dumps(figures)})
 
 
 def _names(model: str) -> dict[str, str]:
     own = {part: f"{part}-{model}.safetensors" for part in ("codebook", "speech", "avdiff")}
-    return own | {part: f"{part}.safetensors" for part in ("renderer", "vocoder")}
+    return own | {part: f"{part}.safetensors" for part in ("renderer", "vocoder", "faces")}
 
 
 def _has_words(speech: Mapping[str, Tensor]) -> bool:
@@ -99,7 +105,7 @@ def _kept(weights: Path, model: str, names: dict[str, str], whole: bool) -> dict
     all that encodes, if it has semantic tokens."""
     kept = _names(model)
     for part, name in kept.items():
-        if name != names[part]:
+        if name != names.get(part, name):
             _write(weights / name, (weights / names[part]).read_bytes())
     path = weights / kept["speech"]
     speech = load_file(path)
@@ -151,7 +157,8 @@ def unpack(weights: Path, work: Path) -> None:
     np.save(work / "centroids.npy", book["semantic.centroids"].float().numpy())
     directions = {k: v.float().numpy() for k, v in book.items() if k.startswith(DIRECTIONS)}
     np.savez(work / "motion.npz", **directions)  # type: ignore[arg-type]
-    _apart(work)
+    _apart(work, "avdiff", "avdiff", "driver")
+    _apart(work, "faces", "facemesh", "finder")
     told = _figures(work / "speech.safetensors")
     mae: dict[str, Tensor] = {}
     acoustic = {"books": book["acoustic.books"]}
@@ -168,14 +175,15 @@ def unpack(weights: Path, work: Path) -> None:
         save_file(tensors, work / f"{stage}.safetensors", metadata={"figures": json.dumps(kept)})
 
 
-def _apart(work: Path) -> None:
-    """What ``_moving`` put into one file, a file a stage again."""
-    path = work / "avdiff.safetensors"
+def _apart(work: Path, part: str, first: str, second: str) -> None:
+    """What ``_joined`` put into one file, a file a stage again."""
+    path = work / f"{part}.safetensors"
     tensors, told = load_file(path), _figures(path)
-    for stage, prefix in (("driver", "driver "), ("avdiff", "")):
-        own = {k: v for k, v in tensors.items() if k.startswith(f"{stage}.")}
-        ours = [k for k in told if k.startswith("driver ") == bool(prefix)]
-        kept = {k.removeprefix(prefix): told[k] for k in ours}
+    mark = f"{second} "
+    for stage in (first, second):
+        own = {k: v for k, v in tensors.items() if k.startswith(f"{second}.") == (stage == second)}
+        ours = [k for k in told if k.startswith(mark) == (stage == second)]
+        kept = {k.removeprefix(mark): told[k] for k in ours}
         if own:
             save_file(own, work / f"{stage}.safetensors", {"figures": json.dumps(kept)})
 
