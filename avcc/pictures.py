@@ -12,4 +12,4 @@ def resized(picture: np.ndarray, width: int, height: int) -> np.ndarray:
 
     smaller = width * height < picture.shape[0] * picture.shape[1]
     how = Image.Resampling.BOX if smaller else Image.Resampling.BICUBIC
-    return np.asarray(Image.fromarray(picture).resize((width, height), how))
+    return np.array(Image.fromarray(picture).resize((width, height), how))  # one to write into

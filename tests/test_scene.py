@@ -26,6 +26,7 @@ from avcc.media import read as media
 from avcc.media.arrays import from_arrays
 from avcc.media.crop import cut
 from avcc.media.write import write as written
+from avcc.pictures import resized
 from avcc.render.scene import LONGEST, Composed, Scene, size_of
 from avcc.stages import SIDE, Clip, Crop
 from tests.clips import Recipe, make, picture, still
@@ -134,7 +135,7 @@ def test_the_face_is_left_out_of_the_still() -> None:
     assert np.abs(square.astype(int) - (200, 100, 50)).max() <= 1
     textured = rng.integers(0, 256, whole.shape, np.uint8)
     near = squeezed(textured, Crop(1000, 1000, 100, 600, 300))
-    assert (near == cv2.resize(textured, (SQUARE, SQUARE), interpolation=cv2.INTER_AREA)).all()
+    assert (near == resized(textured, SQUARE, SQUARE)).all()
     hidden = squeezed(textured, Crop(-600, -600, 2000, 600, 300))
     assert hidden.shape == (SQUARE, SQUARE, 3)
 

@@ -37,6 +37,7 @@ MEASURES = (
         "contours",
         "groups",
         "kernel",
+        "landmarks",
         "likeness",
         "memory",
         "perceptual",

@@ -69,7 +69,7 @@ class Scene:
             move[row, 2] = (axis.first - axis.start) * scale + BORDER
         size = self._across.last - self._across.first, self._down.last - self._down.first
         how = Image.Transform.AFFINE, tuple(move.ravel()), Image.Resampling.BICUBIC
-        return np.asarray(Image.fromarray(small).transform(size, *how))
+        return np.array(Image.fromarray(small).transform(size, *how))
 
     def _edge(
         self, part: tuple[slice, slice]
