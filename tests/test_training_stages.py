@@ -11,6 +11,7 @@ import faces
 import numpy as np
 import pytest
 import torch
+from needs import needs_mediapipe
 from rehearsal import one_step, options, talking
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -183,6 +184,7 @@ class _Distance(nn.Module):
         return (a - b).abs().mean((1, 2, 3))
 
 
+@needs_mediapipe
 def test_renderer_takes_a_step(cache: Path, work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keys, "ProcessPoolExecutor", ThreadPoolExecutor)
     monkeypatch.setattr(keys, "A_CLIP", 2)
