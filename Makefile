@@ -24,7 +24,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-FIT := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 15))
+FIT := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))
 PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.13 python; do \
 	$$p -c '$(FIT)' >/dev/null 2>&1 && { echo $$p; break; }; done)
 PIP = $(BIN)/python -m pip install -qq --disable-pip-version-check
@@ -34,7 +34,7 @@ install: $(STAMP)
 # A torch that this Python has already (with CUDA, say) is used; else the CPU build is installed,
 # from wherever pip looks, from PyTorch's own index, or in the end whatever PyPI has.
 $(STAMP): pyproject.toml
-	@$(or $(PYTHON),false) -c '$(FIT)' || { echo "avcc needs Python 3.11 to 3.14 with venv\
+	@$(or $(PYTHON),false) -c '$(FIT)' || { echo "avcc needs Python 3.11 to 3.13 with venv\
 	 (Debian: apt install python3-venv); say which with make PYTHON=/path/to/python3.12"; exit 1; }
 	@echo "installing into $(VENV) with $(PYTHON); the first time takes some minutes"
 	@if $(PYTHON) -c 'import torch; assert torch.__version__ >= (2, 6)' 2>/dev/null; \

@@ -24,6 +24,10 @@ DATA = (
     " speakers), face stills (1,046); docs/training.md says how much of it each stage saw; none of"
     " it is in this repository"
 )
+MORE = {
+    "faces": "; photographs without faces, of Debian's packages of wallpapers and of scikit-learn"
+    " (docs/training.md, round 10)"
+}
 DIRECTIONS = ("motion.", "shape.")
 STAGES = {
     "codebook": "motion, audiomae, acoustic, tables",
@@ -130,7 +134,7 @@ def _entry(path: Path, part: str, was: dict[str, Any], note: str) -> dict[str, A
         "sha256": digest,
         "bytes": len(data),
         "licence": LICENCE,
-        "data": DATA,
+        "data": DATA + MORE.get(part, ""),
         "stages": STAGES[part],
         "validation": _figures(path),
         "note": note,
