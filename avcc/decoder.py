@@ -36,7 +36,7 @@ class Decoder:
         self.bank, self.shape = banks(self.book.arrays)
         self.quantiser = Quantiser(self.book)
         self.device = device
-        nets = {part: weights.tensors(model, part) for part in weights.PARTS[1:-1]}
+        nets = {part: weights.tensors(model, part) for part in weights.NETWORKS}
         self.estimator = loaded(fitting(nets["speech"]), nets["speech"], "estimator.", device)
         self.avdiff = loaded(AVDiff(), nets["avdiff"], "avdiff.", device)
         drives = any(name.startswith("driver.") for name in nets["avdiff"])  # not in all models

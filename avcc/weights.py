@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 FOLDER_VARIABLE = "AVCC_WEIGHTS"
 MODEL_VARIABLE = "AVCC_MODEL"
 MANIFEST = "manifest.json"
-PARTS = ("codebook", "speech", "avdiff", "renderer", "vocoder", "faces")
+NETWORKS = ("speech", "avdiff", "renderer", "vocoder")  # that decode
+PARTS = ("codebook", *NETWORKS, "faces")
 
 
 def folder() -> Path:

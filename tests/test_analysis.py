@@ -133,12 +133,6 @@ class _Finder:
     def __init__(self, *, static: bool = False) -> None:
         self.meshes = [faces.mesh(0.02 * i) + np.float32(0.002 * i) for i in range(8)]
 
-    def __enter__(self) -> _Finder:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
     def points(self, picture: np.ndarray) -> np.ndarray | None:
         number = int(picture[0, 0, 0])
         return None if number == 255 else self.meshes[number].astype(np.float32)

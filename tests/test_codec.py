@@ -47,8 +47,8 @@ def decoded(rate: float = RATE) -> tuple[np.ndarray, np.ndarray]:
 
 def places(frames: np.ndarray) -> np.ndarray:
     """Centre of the face in each frame, pixels (N, 2)."""
-    with FaceMesh(static=True) as finder:
-        found = [finder.points(frame) for frame in frames]
+    finder = FaceMesh(static=True)
+    found = [finder.points(frame) for frame in frames]
     assert all(mesh is not None for mesh in found)
     return np.stack([256 * mesh.mean(0) for mesh in found if mesh is not None])
 

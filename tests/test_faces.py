@@ -39,8 +39,8 @@ def placed(turn: float = 0, size: int = 256, shift: tuple[int, int] = (0, 0)) ->
 
 
 def mesh_of(picture: np.ndarray) -> np.ndarray:
-    with FaceMesh(static=True) as finder:
-        found = finder.points(picture)
+    finder = FaceMesh(static=True)
+    found = finder.points(picture)
     assert found is not None
     assert found.shape == (POINTS, 2) and found.dtype == np.float32
     return found
@@ -72,13 +72,13 @@ def test_the_mesh_is_that_of_mediapipe(picture: Callable[[], np.ndarray]) -> Non
 def test_a_face_that_moves_is_followed() -> None:
     """Followed from where it was: as if it had been found in each picture anew."""
     shifts = [(3 * i, 2 * i) for i in range(8)]
-    with FaceMesh() as finder:
-        for shift in shifts:
-            found = finder.points(placed(size=200, shift=shift))
-            assert found is not None
-            assert off(found, mesh_of(placed(size=200, shift=shift))) < 1.5
-        assert finder.points(np.full((256, 256, 3), 90, np.uint8)) is None  # it is gone
-        assert finder.points(placed()) is not None  # and back
+    finder = FaceMesh()
+    for shift in shifts:
+        found = finder.points(placed(size=200, shift=shift))
+        assert found is not None
+        assert off(found, mesh_of(placed(size=200, shift=shift))) < 1.5
+    assert finder.points(np.full((256, 256, 3), 90, np.uint8)) is None  # it is gone
+    assert finder.points(placed()) is not None  # and back
 
 
 def test_pixels_of_any_picture() -> None:
@@ -96,15 +96,15 @@ def test_no_face_is_seen_where_there_is_none(name: str) -> None:
     import skimage
 
     path = Path(skimage.__file__).parent / "data" / name
-    with Image.open(path) as photo, Detector() as detector:
-        assert detector.boxes(np.array(photo.convert("RGB"))) == []
+    with Image.open(path) as photo:
+        assert Detector().boxes(np.array(photo.convert("RGB"))) == []
 
 
 def test_every_face_is_found_once() -> None:
     one = placed(size=200)
     both = np.concatenate([one, one[:, ::-1]], 1)
-    with Detector() as detector:
-        boxes = sorted(detector.boxes(both))
+    detector = Detector()
+    boxes = sorted(detector.boxes(both))
     assert len(boxes) == 2
     assert boxes[0].x + boxes[1].x == pytest.approx(512, abs=6)
     assert boxes[0].size == pytest.approx(boxes[1].size, rel=0.1)

@@ -54,8 +54,8 @@ def test_a_plain_clip(plain: Path) -> None:
 def test_the_face_is_where_the_models_were_taught(tmp_path: Path, size: tuple[int, int]) -> None:
     wide = (lambda t: (0.0, 0.5, 0.6),)
     clip = read(make(tmp_path / "c.mp4", Recipe(size=size, seconds=0.2, heads=wide)))
-    with Detector() as detector:
-        box = detector.boxes(next(iter(clip.frames)))[0]
+    detector = Detector()
+    box = detector.boxes(next(iter(clip.frames)))[0]
     assert 0.44 < box.size / SIDE < 0.6
     assert abs(box.x / SIDE - 0.5) < 0.04
     assert abs(box.y / SIDE - 0.51) < 0.05
@@ -257,8 +257,8 @@ def test_two_faces(tmp_path: Path) -> None:
 def test_a_face_that_travels_stays_inside(tmp_path: Path) -> None:
     heads = (lambda t: (0.5 * np.sin(2 * np.pi * t / 4), 0.5, 0.55),)
     clip = read(make(tmp_path / "c.mp4", Recipe(size=(640, 360), seconds=4, heads=heads)))
-    with Detector() as detector:
-        boxes = [detector.boxes(frame)[0] for frame in list(clip.frames)[::5]]
+    detector = Detector()
+    boxes = [detector.boxes(frame)[0] for frame in list(clip.frames)[::5]]
     assert all(b.size / 2 < b.x < SIDE - b.size / 2 for b in boxes)
     assert np.ptp([b.x for b in boxes]) > 60, "the square holds still"
 

@@ -49,24 +49,24 @@ def look(clip: Clip, bank: MotionBank, progress: Callable[[float], None] | None 
     changes = np.zeros(clip.count, np.float32)
     last: np.ndarray | None = None
     every = 1
-    with FaceMesh() as finder:
-        for i, picture in enumerate(clip.frames):
-            if i == clip.count:
-                break
-            if np.shape(picture) != (SIDE, SIDE, 3):
-                raise MediaError(f"pictures of a clip to code are {SIDE}x{SIDE}, cut to the face")
-            now = small(picture)
-            changes[i] = 0 if last is None else np.abs(now - last).mean()
-            last = now
-            mesh = finder.points(picture)
-            if mesh is not None:
-                places[i] = bank.project(mesh)
-                if i % every == 0:
-                    kept.append(Candidate(KeyFrame(picture, mesh, i), places[i], detail(picture)))
-                    if len(kept) > CANDIDATES:
-                        kept, every = kept[::2], every * 2
-            if progress:
-                progress((i + 1) / clip.count)
+    finder = FaceMesh()
+    for i, picture in enumerate(clip.frames):
+        if i == clip.count:
+            break
+        if np.shape(picture) != (SIDE, SIDE, 3):
+            raise MediaError(f"pictures of a clip to code are {SIDE}x{SIDE}, cut to the face")
+        now = small(picture)
+        changes[i] = 0 if last is None else np.abs(now - last).mean()
+        last = now
+        mesh = finder.points(picture)
+        if mesh is not None:
+            places[i] = bank.project(mesh)
+            if i % every == 0:
+                kept.append(Candidate(KeyFrame(picture, mesh, i), places[i], detail(picture)))
+                if len(kept) > CANDIDATES:
+                    kept, every = kept[::2], every * 2
+        if progress:
+            progress((i + 1) / clip.count)
     found = np.flatnonzero(~np.isnan(places[:, 0]))
     if not len(found):
         raise MediaError(NEVER)
@@ -88,11 +88,11 @@ def rarely(seen: float) -> str | None:
 
 def _again(clip: Clip, wanted: int, bank: MotionBank) -> Candidate:
     """The candidate at one frame, for clips whose face was seen only between candidates."""
-    with FaceMesh(static=True) as finder:
-        for i, picture in enumerate(clip.frames):
-            if i < wanted:
-                continue
-            mesh = finder.points(picture)
-            if mesh is not None:
-                return Candidate(KeyFrame(picture, mesh, i), bank.project(mesh), 1.0)
+    finder = FaceMesh(static=True)
+    for i, picture in enumerate(clip.frames):
+        if i < wanted:
+            continue
+        mesh = finder.points(picture)
+        if mesh is not None:
+            return Candidate(KeyFrame(picture, mesh, i), bank.project(mesh), 1.0)
     raise MediaError(NEVER)

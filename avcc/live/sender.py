@@ -111,7 +111,6 @@ class Sender:
 
     def close(self) -> bytes:
         """What is left, and the end. ``MediaError`` where nothing came at all."""
-        self._watcher.close()
         if not self._frames:
             raise MediaError("there are no pictures")
         out = b""

@@ -59,10 +59,6 @@ class Watcher:
         self._last = places[found[-1]]
         return np.stack([np.interp(frames, found, column[found]) for column in places.T], 1)
 
-    def close(self) -> None:
-        """Free what finds the face."""
-        self._finder.close()
-
 
 def chosen(candidates: list[Candidate], places: np.ndarray) -> KeyFrame:
     """The picture that the others of a segment are best drawn from. ``MediaError`` where there is

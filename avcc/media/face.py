@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import NamedTuple
 
 import numpy as np
@@ -49,7 +48,7 @@ class _Track:
 
 
 class Detector:
-    """All faces of a picture; use as a context manager."""
+    """All faces of a picture."""
 
     def __init__(self, confidence: float = 0.5) -> None:
         self._mesh = FaceMesh(static=True, confidence=confidence)
@@ -61,17 +60,6 @@ class Detector:
             Box(float(face.centre[0]), float(face.centre[1]), face.size * SIZE, face.sure)
             for face in found
         ]
-
-    def __enter__(self) -> Detector:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._mesh.close()
 
 
 def find_crop(
@@ -92,15 +80,14 @@ def find_crop(
     """
     tracks: list[_Track] = []
     crowd: list[int] = []
-    with Detector() as detector:
-        for step, (_, rgb) in enumerate(samples):
-            scale = width / rgb.shape[1]
-            found = [
-                Box(b.x * scale, b.y * scale, b.size * scale, b.confidence)
-                for b in detector.boxes(rgb)
-            ]
-            crowd.append(len(found))
-            _follow(tracks, found, step, width, height)
+    detector = Detector()
+    for step, (_, rgb) in enumerate(samples):
+        scale = width / rgb.shape[1]
+        found = [
+            Box(b.x * scale, b.y * scale, b.size * scale, b.confidence) for b in detector.boxes(rgb)
+        ]
+        crowd.append(len(found))
+        _follow(tracks, found, step, width, height)
     if not tracks:
         raise MediaError(f"no face was found in {name}")
     best = max(tracks, key=lambda track: track.weight)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from types import TracebackType
 from typing import NamedTuple
 
 import numpy as np
@@ -32,7 +31,7 @@ class Face(NamedTuple):
 
 
 class FaceMesh:
-    """The mesh of the one face in a picture; use as a context manager.
+    """The mesh of the one face in a picture.
 
     ``static=True`` finds the face anew in each picture. ``static=False`` follows it from picture
     to picture, faster and steadier: for frames of one clip, in order. ``confidence``: 0..1, how
@@ -92,21 +91,6 @@ class FaceMesh:
         there, sure = self._net(upright(picture, axes, centre))
         mesh = there.numpy() / 2 @ axes + centre
         return mesh.astype(np.float32), torch.sigmoid(sure).numpy()
-
-    def close(self) -> None:
-        """Forget the face that was followed."""
-        self._last = None
-
-    def __enter__(self) -> FaceMesh:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def upright(picture: Tensor, axes: np.ndarray, centre: np.ndarray) -> Tensor:

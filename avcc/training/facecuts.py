@@ -33,8 +33,8 @@ class FaceCuts:
     def __init__(self, options: Options) -> None:
         self.parts = [part(options.cache, name, options.tier) for name, _ in PARTS]
         self.share = np.array([share for _, share in PARTS])
-        self.seen = [_seen(p) for p in self.parts]
-        self.chance = [_chance(rows) for rows in self.seen]
+        self.seen = [seen(p) for p in self.parts]
+        self.chance = [chance(rows) for rows in self.seen]
         self.photos = photos(options.scenes)
         self.mistakes = _mistakes(self.photos, options.work / "finder.safetensors")
         self.mirror = mirrored_points(self.upright().mean(0))
@@ -136,14 +136,14 @@ def _mistakes(places: list[np.ndarray], finder: Path) -> np.ndarray:
     return np.concatenate(rows)
 
 
-def _seen(p: Part) -> list[np.ndarray]:
+def seen(p: Part) -> list[np.ndarray]:
     """The frames with a face of every clip that has some."""
     rows = [r["start"] + np.arange(r["frames"]) for r in p.index]
     found = [row[~np.isnan(p.mesh[row, 0, 0])] for row in rows]
     return [row for row in found if len(row)]
 
 
-def _chance(rows: list[np.ndarray]) -> np.ndarray:
+def chance(rows: list[np.ndarray]) -> np.ndarray:
     weight = np.array([len(row) for row in rows], np.float64) ** 0.5
     return weight / weight.sum()
 

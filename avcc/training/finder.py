@@ -16,7 +16,7 @@ from avcc.media.findernet import CELL, LEAST, MOST, TYPICAL, FinderNet
 from avcc.media.upright import ROOM, frames_of
 from avcc.training.data import Part, part
 from avcc.training.export import restore
-from avcc.training.facecuts import PARTS
+from avcc.training.facecuts import PARTS, chance, seen
 from avcc.training.loop import Options, Stage
 from avcc.training.photos import photos
 
@@ -245,10 +245,7 @@ def _input(picture: Tensor) -> Tensor:
 
 def _people(cache: Path, name: str, tier: str) -> People:
     found = part(cache, name, tier)
-    rows = [r["start"] + np.arange(r["frames"]) for r in found.index]
-    frames = [r[~np.isnan(found.mesh[r, 0, 0])] for r in rows]
-    frames = [f for f in frames if len(f)]
+    frames = seen(found)
     axes, centre = frames_of(found.mesh)
     size = np.linalg.norm(axes[:, 0], axis=-1) / ROOM
-    weight = np.array([len(f) for f in frames], np.float64) ** 0.5
-    return People(found, frames, weight / weight.sum(), centre[:, 0], size)
+    return People(found, frames, chance(frames), centre[:, 0], size)

@@ -45,8 +45,7 @@ def pack(work: Path, weights: Path, note: str = "") -> str:
     What belongs to one codebook carries the model's id in its name, and stays with it when another
     model comes: what was coded once decodes for good. Of an earlier model's networks that listen
     only the estimator is kept, for nothing is encoded with it, unless it has semantic tokens and
-    the new one has none (``AVCC_MODEL``). Renderer,
-    vocoder and what finds faces serve all.
+    the new one has none (``AVCC_MODEL``). Renderer, vocoder and what finds faces serve all.
     """
     weights.mkdir(parents=True, exist_ok=True)
     model = hashlib.sha256((work / "codebook.safetensors").read_bytes()).digest()[:ID_BYTES].hex()
