@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from needs import needs_mediapipe
 
 import avcc
 from avcc.evaluation import perceptual
@@ -48,6 +49,7 @@ def test_rate_and_length() -> None:
     assert len(audio) == len(real)
 
 
+@needs_mediapipe
 def test_the_face_moves_as_its_source() -> None:
     scores = landmark_scores(source().mesh, face_meshes(decoded()[0]))
     assert scores["landmark"] < LANDMARK
