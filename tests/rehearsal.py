@@ -43,7 +43,8 @@ def _part(folder: Path, side: int, rows: list[dict]) -> None:
         every.append({"file": f"{folder.name}/{number}", "start": start, "sound": True} | row)
         start += count
     np.concatenate(frames).tofile(folder / "frames.u8")
-    np.concatenate(meshes).tofile(folder / "mesh.f32")
+    for name in ("mesh.f32", "own.f32"):
+        np.concatenate(meshes).tofile(folder / name)
     np.concatenate(sound).tofile(folder / "audio.i16")
     (folder / "index.json").write_text(json.dumps(every))
 

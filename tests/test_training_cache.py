@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from avcc.training import cache as caching
-from avcc.training import meshes
+from avcc.training import meshes, own
 from avcc.training.data import part, voices
 from tests.clips import Recipe, clicks, make
 from tests.faces import mesh, picture
@@ -68,13 +68,18 @@ def test_a_cache_and_its_meshes_elsewhere(
     data = _data(tmp_path / "data")
     caching.build(data, tmp_path / "cache")
     assert "1 of 5 files aren't there" in capsys.readouterr().out
-    train = part(tmp_path / "cache", "hi_train")
+    with pytest.raises(FileNotFoundError, match="training own"):
+        assert part(tmp_path / "cache", "hi_train").mesh.size
+    train = part(tmp_path / "cache", "hi_train", teacher=True)
     assert [(r["file"], r["frames"], r["start"]) for r in train.index] == [
         ("hi/one.mp4", 10, 0),
         ("hi/two.mp4", 10, 10),
     ]
     assert train.frames.shape == (20, 256, 256, 3) and train.frames.std() > 20
-    assert part(tmp_path / "cache", "lo_train").frames.shape == (10, 128, 128, 3)
+    assert part(tmp_path / "cache", "lo_train", teacher=True).frames.shape == (10, 128, 128, 3)
+    own.build(tmp_path / "cache", jobs=1)
+    seen = part(tmp_path / "cache", "hi_train").mesh
+    assert seen.shape == (20, 478, 2) and np.isfinite(seen).all()
     one, two = (train.voice(r) for r in train.index)
     assert abs(int(abs(one).argmax()) - 1600) < 200 and not two.any()  # 0.1 s in
     assert len(voices(tmp_path / "cache", "train").waves) == 3
@@ -85,14 +90,14 @@ def test_a_cache_and_its_meshes_elsewhere(
     monkeypatch.setattr(caching, "mesh_of", None)  # where MediaPipe isn't
     caching.build(data, tmp_path / "again", meshes=tmp_path / "meshes.npz")
     for name in meshes.PARTS[:3]:
-        first, second = (part(tmp_path / c, name) for c in ("cache", "again"))
+        first, second = (part(tmp_path / c, name, teacher=True) for c in ("cache", "again"))
         assert first.index == second.index and (first.frames == second.frames).all()
         np.testing.assert_allclose(first.mesh, second.mesh, atol=2e-3)  # NaN where NaN was
     text = (tmp_path / "again" / "hi_train" / "index.json").read_text()
     with open(tmp_path / "again" / "hi_train" / "index.json", "w") as file:
         json.dump([{**r, "file": "changed"} for r in json.loads(text)], file)
     caching.build(data, tmp_path / "again")  # what is complete is left alone
-    assert part(tmp_path / "again", "hi_train").index[0]["file"] == "changed"
+    assert part(tmp_path / "again", "hi_train", teacher=True).index[0]["file"] == "changed"
 
 
 def test_meshes_lose_less_than_they_tremble(tmp_path: Path) -> None:

@@ -55,6 +55,16 @@ def meshes(cache: Path, out: Path) -> None:
 
 @main.command()
 @click.option("--cache", type=click.Path(path_type=Path), required=True)
+@click.option("--jobs", default=2)
+def own(cache: Path, jobs: int) -> None:
+    """Find the meshes that the encoder will find, by our own face network."""
+    from avcc.training.own import build
+
+    build(cache, jobs)
+
+
+@main.command()
+@click.option("--cache", type=click.Path(path_type=Path), required=True)
 @click.option("--work", type=click.Path(path_type=Path), required=True)
 @click.option("--tier", type=click.Choice(["P", "PW"]), default="PW", help="Which clips.")
 def motion(cache: Path, work: Path, tier: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +21,16 @@ class Part:
 
     index: list[dict]
     frames: np.ndarray  # uint8 (N, S, S, 3)
-    mesh: np.ndarray  # float32 (N, 478, 2)
     audio: np.ndarray  # int16 (N * 640,)
+    meshes: Path  # the file of ``mesh``, which whoever only listens doesn't need
+
+    @cached_property
+    def mesh(self) -> np.ndarray:
+        """float32 (N, 478, 2), NaN where no face was found."""
+        if not self.meshes.exists():
+            hint = f"python -m avcc.training own --cache {self.meshes.parent.parent}"
+            raise FileNotFoundError(f"{self.meshes} isn't there: {hint}")
+        return np.fromfile(self.meshes, np.float32).reshape(-1, 478, 2)
 
     def voice(self, row: dict) -> np.ndarray:
         """The sound of one clip, float32 in -1..1."""
@@ -29,14 +38,21 @@ class Part:
         return self.audio[a : a + row["frames"] * SAMPLES_PER_FRAME].astype(np.float32) / 32768
 
 
-def part(cache: Path, name: str, tier: str = "PW") -> Part:
-    """``hi_train``, ``hi_val``, ``lo_train``, ``lo_val`` or ``stills``; only clips of ``tier``."""
+def part(cache: Path, name: str, tier: str = "PW", *, teacher: bool = False) -> Part:
+    """``hi_train``, ``hi_val``, ``lo_train``, ``lo_val`` or ``stills``; only clips of ``tier``.
+
+    Meshes are our own network's (``training.own``), or those of MediaPipe, its ``teacher``.
+    """
     folder = cache / name
     index = [r for r in json.loads((folder / "index.json").read_text()) if r["tier"] in tier]
+    meshes = folder / ("mesh.f32" if teacher else "own.f32")
+    return Part(index, frames_of(cache, name), mapped(folder / "audio.i16", np.int16), meshes)
+
+
+def frames_of(cache: Path, name: str) -> np.ndarray:
+    """The pictures of a part, uint8 (N, S, S, 3)."""
     side = 128 if name.startswith("lo") else 256
-    frames = mapped(folder / "frames.u8", np.uint8).reshape(-1, side, side, 3)
-    mesh = np.fromfile(folder / "mesh.f32", np.float32).reshape(-1, 478, 2)
-    return Part(index, frames, mesh, mapped(folder / "audio.i16", np.int16))
+    return mapped(cache / name / "frames.u8", np.uint8).reshape(-1, side, side, 3)
 
 
 def mapped(path: Path, kind: type) -> np.ndarray:

@@ -31,7 +31,7 @@ class FaceCuts:
     there is shown more often."""
 
     def __init__(self, options: Options) -> None:
-        self.parts = [part(options.cache, name, options.tier) for name, _ in PARTS]
+        self.parts = [part(options.cache, name, options.tier, teacher=True) for name, _ in PARTS]
         self.share = np.array([share for _, share in PARTS])
         self.seen = [seen(p) for p in self.parts]
         self.chance = [chance(rows) for rows in self.seen]

@@ -37,7 +37,7 @@ class FaceMeshStage(Stage):
         super().__init__(options)
         torch.manual_seed(options.seed)
         self.cuts = FaceCuts(options)
-        self.held = part(options.cache, "hi_val")
+        self.held = part(options.cache, "hi_val", teacher=True)
         self.weight = torch.from_numpy(point_weights()).to(options.device)
         upright = self.cuts.upright()
         net = MeshNet()

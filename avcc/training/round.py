@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from avcc.training import cache as caching
-from avcc.training import keys
+from avcc.training import keys, own
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,8 @@ class Job:
 def prepare(data: Path, cache: Path, meshes: Path | None, jobs: int) -> None:
     """Everything that stages read, where it isn't there yet."""
     caching.build(data, cache, jobs, meshes)
+    if not (cache / own.PARTS[-1] / "own.f32").exists():
+        own.build(cache, jobs)
     for split in ("train", "val", "stills"):
         if not (cache / f"keys_{split}" / "index.json").exists():
             keys.build(cache, split, jobs=jobs)
