@@ -193,12 +193,13 @@ class Codec:
     def _costs(self, features: Features, tokens: Tokens, head: Head, away: np.ndarray) -> Costs:
         """What every motion and every voice would cost, from all segments or a sample of them."""
         quantiser, book = self._encoder.quantiser, self._encoder.book
+        count = -(-len(features.motion) // SEGMENT_FRAMES)
+        chosen = np.unique(np.linspace(0, count - 1, SAMPLED).astype(int)).tolist()
 
         def bits(point: OperatingPoint, which: int) -> float:
-            segments = quantiser.segments(features, tokens, point)
-            chosen = np.unique(np.linspace(0, len(segments) - 1, SAMPLED).astype(int))
-            total = sum(segment_bits(segments[i], point, book)[which] for i in chosen)
-            return total * len(segments) / len(chosen)
+            segments = quantiser.segments(features, tokens, point, chosen)
+            total = sum(segment_bits(one, point, book)[which] for one in segments)
+            return total * count / len(chosen)
 
         motion, voice = priced(bits, book.depths if head.samples else range(0))
         blank = OperatingPoint(0, 0, 0, False)

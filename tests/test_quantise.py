@@ -157,6 +157,12 @@ def test_layers_add_up() -> None:
 # -- symbols ----------------------------------------------------------------------------------
 
 
+def _laplace(rows: int) -> np.ndarray:
+    """Tables of signed values, small ones likelier."""
+    share = 0.7 ** np.abs(np.arange(62) - 30.0) + 1e-6
+    return np.tile((share / share.sum() * (1 << 24)).astype(np.uint32), (rows, 1))
+
+
 def _quantiser() -> tuple[Quantiser, np.ndarray, np.ndarray]:
     rng = np.random.default_rng(3)
     centroids = rng.normal(size=(SILENT, WIDTH)).astype(np.float32)
@@ -165,7 +171,12 @@ def _quantiser() -> tuple[Quantiser, np.ndarray, np.ndarray]:
         "context.semantic_class": (np.arange(SILENT + 1) == SILENT).astype(np.uint8),
         "context.acoustic_class": np.zeros((LAYERS, 256), np.uint8),
     }
+    contexts |= {
+        "context.motion_first": np.zeros((len(STEPS), MOTION), np.uint8),
+        "context.motion_start": np.full((len(STEPS), MOTION), 16, np.int32),
+    }
     flat = {f"table.acoustic_{n}": np.full((4, 256), 1 << 16, np.uint32) for n in range(LAYERS)}
+    flat |= {"table.motion": _laplace(36), "table.motion_first": _laplace(24)}
     arrays = {"semantic.centroids": centroids, "acoustic.books": books}
     book = Codebook(b"test", arrays | contexts | flat)
     return Quantiser(book), centroids, books
@@ -209,7 +220,7 @@ def test_segments_there_and_back(stride: int, count: int) -> None:
     sent = np.arange(count) % SEGMENT_FRAMES % stride == 0
     assert (np.isnan(back.motion).any(1) == ~sent).all() and np.isnan(back.motion[~sent]).all()
     off = abs(back.motion - f.motion)[sent]
-    assert off.max() <= HOLD * STEPS[1] * 1.001
+    assert off.max() <= 2.5 * STEPS[1] * 1.001
     assert (back.silent == f.silent).all()
     expected = np.where(f.silent, SILENT, nearest(f.semantic, CENTROIDS))
     assert (back.semantic == expected).all() and back.semantic.dtype == np.int64

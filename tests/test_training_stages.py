@@ -206,7 +206,7 @@ def test_renderer_takes_a_step(cache: Path, work: Path, monkeypatch: pytest.Monk
     assert (x["key"] - x["true_key"]).abs().mean() < 0.3
     # numbers become the pixels of the frames that they name, mirrored where the meshes are
     for flip in (False, True):
-        one = stage.train.one(0, [1, 0], np.array([7, 8, 9]), pairs.Sent(1, 0.1), flip)
+        one = stage.train.one(0, [1, 0], np.array([7, 8, 9]), pairs.Sent(1, 0), flip)
         x = stage.pictures["train"].shown({k: torch.from_numpy(v) for k, v in one.items()})
         true = stage.train.clips.frames
         wanted = {"key": pictures[[1, 0]], "frames": true[[7, 8, 9]]}

@@ -14,17 +14,12 @@ from typing import Protocol
 
 import numpy as np
 
-from avcc.entropy.tables import Codebook
+from avcc.entropy.tables import BOUNDS, ESCAPE, REACH, Codebook
 from avcc.errors import FormatError
 from avcc.stages import OperatingPoint, Segment
 
-REACH = 30  # a signed value v with |v| <= REACH is the symbol v + REACH
-ESCAPE = 61  # the symbol that says: sign and magnitude follow as plain bits
 ESCAPE_BITS = 20  # magnitude bits after an escape, at most
 VALUE_MOST = REACH + (1 << (ESCAPE_BITS + 1)) - 1  # the largest magnitude that can be coded
-# A coefficient's adaptive mean of |difference|, in 1/16 steps, falls in bucket 0 to 11: as many of
-# these bounds as it reaches. About a factor 1.5 apart, as far as integers allow.
-BOUNDS = (1, 2, 3, 5, 8, 12, 18, 28, 44, 72, 128)
 PITCH_START = 64  # that mean for a part's first pitch
 
 

@@ -22,7 +22,12 @@ from avcc.errors import ModelError
 
 TOTAL = 1 << 24  # each row of a table sums to this: the range coder's precision
 SIGNED = 62  # symbols of a table of signed values: 0..60 for -30..30, 61 the escape
+REACH = 30  # a signed value v with |v| <= REACH is the symbol v + REACH
+ESCAPE = 61  # the symbol that says: sign and magnitude follow as plain bits
 MOTION_ROWS = 36  # 12 levels of activity of a coefficient, times 3 of the frame so far
+# A coefficient's adaptive mean of |difference|, in 1/16 steps, falls in level 0 to 11: as many of
+# these bounds as it reaches. About a factor 1.5 apart, as far as integers allow.
+BOUNDS = (1, 2, 3, 5, 8, 12, 18, 28, 44, 72, 128)
 LAYERS_MOST = 16  # acoustic layers that a head can name
 ID_BYTES = 4
 

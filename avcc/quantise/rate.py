@@ -1,9 +1,9 @@
 """Bits -> operating point: how a budget is split between key frame, motion and voice.
 
-The distortions below come from validation clips (``python -m avcc.training measure``, in round 6
-and, of the voice, in round 9) and are put on one scale, that of LPIPS, by weights chosen by hand:
-what a viewer and listener would rather give up. No split is dominated: the best is sought over all
-operating points for the bits that this clip costs.
+The distortions below come from validation clips (``python -m avcc.training measure``, in round 6,
+of the voice in round 9, of motion in round 11) and are put on one scale, that of LPIPS, by weights
+chosen by hand: what a viewer and listener would rather give up. No split is dominated: the best is
+sought over all operating points for the bits that this clip costs.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ KEY_LOSS = (0.487, 0.393, 0.276, 0.173, 0.115, 0.097, 0.079, 0.067, 0.060, 0.059
 
 # Mesh error in % of the eye distance by (stride, step).
 MOTION_ERROR = {
-    (1, 0): 0.88, (1, 1): 0.99, (1, 2): 1.27, (1, 3): 1.81,
-    (2, 0): 1.06, (2, 1): 1.14, (2, 2): 1.37, (2, 3): 1.86,
-    (3, 0): 1.24, (3, 1): 1.31, (3, 2): 1.51, (3, 3): 1.96,
-    (5, 0): 1.77, (5, 1): 1.83, (5, 2): 2.00, (5, 3): 2.36,
+    (1, 0): 0.54, (1, 1): 0.69, (1, 2): 1.01, (1, 3): 1.54,
+    (2, 0): 0.71, (2, 1): 0.84, (2, 2): 1.13, (2, 3): 1.63,
+    (3, 0): 0.88, (3, 1): 1.00, (3, 2): 1.25, (3, 3): 1.74,
+    (5, 0): 1.43, (5, 1): 1.50, (5, 2): 1.71, (5, 3): 2.12,
     (0, 0): 15.1,  # none: what AVDiff makes of the voice (``python -m avcc.training ablate``)
 }  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from avcc.entropy.tables import Codebook
 from avcc.quantise.codebook import nearest, residual_sum
+from avcc.quantise.motion import MotionPaths
 from avcc.quantise.pitch import hertz, path
 from avcc.quantise.scalar import (
     SHAPE_STEPS,
@@ -16,7 +18,6 @@ from avcc.quantise.scalar import (
     gain_index,
     gain_value,
     rounded,
-    steady,
     voice_levels,
     voice_values,
 )
@@ -91,21 +92,35 @@ class Quantiser:
             voice = np.append(levels, gain_index(float(features.voice[VOICE])))
         return Identity(b"", 0, rounded(shape, SHAPE_STEPS), voice, frame)
 
-    def segments(self, features: Features, tokens: Tokens, point: OperatingPoint) -> list[Segment]:
-        """A clip's features cut into segments of symbols."""
+    def segments(
+        self,
+        features: Features,
+        tokens: Tokens,
+        point: OperatingPoint,
+        numbers: Sequence[int] | None = None,
+    ) -> list[Segment]:
+        """A clip's features cut into segments of symbols; ``numbers``: which, all by default."""
+        count = len(features.motion)
+        if numbers is None:
+            numbers = range(-(-count // SEGMENT_FRAMES))
+        parts = [slice(n * SEGMENT_FRAMES, min(count, (n + 1) * SEGMENT_FRAMES)) for n in numbers]
+        motions = [features.motion[part] for part in parts]
+        if point.motion_stride:
+            moved = self._paths.parts(motions, point.motion_stride, point.motion_step)
+        else:
+            moved = [motion[:0].astype(np.int64) for motion in motions]
         out = []
-        stride, step = point.motion_stride, float(STEPS[point.motion_step])
-        for a in range(0, len(features.motion), SEGMENT_FRAMES):
-            part = slice(a, min(len(features.motion), a + SEGMENT_FRAMES))
-            frames = part.stop - a
-            motion = features.motion[part][:: stride or 1]
-            codes = steady(motion, step) if stride else np.zeros((0, motion.shape[1]), np.int64)
+        for part, codes in zip(parts, moved, strict=True):
             semantic = tokens.semantic[part]
             acoustic = tokens.acoustic[point.acoustic_layers][part]
             if not point.semantic:
                 semantic, acoustic = semantic[:0], acoustic[:0]
-            out.append(Segment(frames, codes, semantic, acoustic))
+            out.append(Segment(part.stop - part.start, codes, semantic, acoustic))
         return out
+
+    @cached_property
+    def _paths(self) -> MotionPaths:
+        return MotionPaths(self._book)
 
     def copies(self, features: Features, tokens: Tokens, point: OperatingPoint) -> list[Copy]:
         """The same as coarse as can be made out, of what ``point`` sends at all."""

@@ -13,12 +13,13 @@ from avcc.analysis.motion import MotionBank, ShapeBank
 from avcc.diffusion.avdiff import MEL, AVDiff, Condition
 from avcc.diffusion.schedule import MEL_UNSENT, between, mel_off
 from avcc.layers import halve
-from avcc.quantise.scalar import SHAPE_STEPS, STEPS, rounded, steady
+from avcc.quantise.scalar import SHAPE_STEPS, STEPS, rounded
 from avcc.stages import MOTION, SILENT, UNSENT
 from avcc.training.acoustic import Speech, depths, voice_levels, voice_values
 from avcc.training.contours import SENT, audible, contours, cut_of
 from avcc.training.export import grown
 from avcc.training.loop import Options, Stage
+from avcc.training.motion import motion_paths
 from avcc.training.talks import Talk, sung, talks
 from avcc.training.tokens import heard
 
@@ -40,6 +41,7 @@ class AVDiffStage(Stage):
         self.optims["avdiff"] = self.adam(self.nets["avdiff"], 8e-4)
         arrays = np.load(work / "motion.npz")
         self.bank = MotionBank(arrays["motion.directions"])
+        self.paths = motion_paths(options.work)
         self.shape = ShapeBank(arrays["shape.mean"], arrays["shape.directions"])
         self.scale = arrays["motion.scale"]
         self.speech = Speech(work, options.device)
@@ -117,15 +119,15 @@ class AVDiffStage(Stage):
                 shape[i] = vector[3:]
                 code = self.bank.coefficients(x["mesh"], x["key"])
                 seen = ~np.isnan(code[:, 0])
-                size = STEPS[rng.integers(0, len(STEPS)) if step is None else step]
+                which = int(rng.integers(0, len(STEPS))) if step is None else step
+                size = STEPS[which]
                 every = STRIDES[rng.integers(0, len(STRIDES))] if stride is None else stride
                 if stride is None and rng.random() < 0.2:
                     every = 0
                 kept = np.full((FRAMES, MOTION), np.nan, np.float32)
                 if every:
-                    rows = np.arange(0, count, every)
-                    rows = rows[seen[rows]]
-                    kept[rows] = steady(code[rows], float(size)) * size
+                    kept[:count] = self.paths.received(code, int(every), which)
+                    kept[:count][~seen] = np.nan
                 if rng.random() < 0.7:
                     kept[hole] = np.nan
                 motion[i], m_off[i] = between(kept / self.scale, size / self.scale)

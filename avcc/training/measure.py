@@ -20,14 +20,14 @@ from avcc.diffusion.schedule import between
 from avcc.evaluation.perceptual import Lpips, distances
 from avcc.quantise.codebook import residual_sum
 from avcc.quantise.rate import KEY_BYTES, STRIDES
-from avcc.quantise.scalar import SHAPE_STEPS, STEPS, rounded, steady, voice_values
+from avcc.quantise.scalar import SHAPE_STEPS, STEPS, rounded, voice_values
 from avcc.render.draw import Rendering
 from avcc.render.face import Renderer
 from avcc.stages import SAMPLES_PER_FRAME, SILENT, KeyFrame
 from avcc.training.codes import codes_of
 from avcc.training.data import Part, part, voices
 from avcc.training.export import acoustic_tensors, restore
-from avcc.training.motion import clip_meshes
+from avcc.training.motion import clip_meshes, motion_paths
 
 EYES = (33, 263)  # outer corners
 
@@ -37,7 +37,7 @@ def motion_errors(cache: Path, work: Path) -> dict[tuple[int, int], dict[str, fl
     coefficients between sent frames, in units of their spread."""
     arrays = dict(np.load(work / "motion.npz"))
     bank, scale = MotionBank(arrays["motion.directions"]), arrays["motion.scale"]
-    clips = part(cache, "hi_val")
+    clips, paths = part(cache, "hi_val"), motion_paths(work)
     out = {}
     for stride in STRIDES:
         for step, size in enumerate(STEPS):
@@ -47,8 +47,7 @@ def motion_errors(cache: Path, work: Path) -> dict[tuple[int, int], dict[str, fl
                 if len(mesh) < 10:
                     continue
                 code = bank.coefficients(mesh, mesh[0])
-                sent = np.full_like(code, np.nan)
-                sent[::stride] = steady(code[::stride], float(size)) * size
+                sent = paths.received(code, stride, step)
                 full, _ = between(sent / scale, size / scale)
                 left.append((full - code / scale)[stride // 2 :: stride])
                 eyes = np.linalg.norm(mesh[:, EYES[0]] - mesh[:, EYES[1]], axis=-1)[:, None]

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
+from avcc import weights
 from avcc.analysis.motion import MotionBank, ShapeBank, point_weights
+from avcc.entropy.tables import Codebook
 from avcc.mesh import LIPS, face_size
+from avcc.quantise.motion import MotionPaths
 from avcc.stages import MOTION, SHAPE
 from avcc.training.data import Part, part
 
@@ -18,6 +21,14 @@ def principal(rows: np.ndarray, count: int) -> np.ndarray:
     """The first ``count`` principal directions of rows (n, d) about zero, float32 (count, d)."""
     _, vectors = np.linalg.eigh(rows.T.astype(np.float64) @ rows.astype(np.float64))
     return np.ascontiguousarray(vectors[:, ::-1][:, :count].T, dtype=np.float32)
+
+
+def motion_paths(work: Path) -> MotionPaths:
+    """What chooses the motion that is sent, by the prices of the codebook in the work folder; by
+    those of the model in ``weights/`` where there is none yet, for they differ little."""
+    path = work / "codebook.safetensors"
+    known = path.exists()
+    return MotionPaths(Codebook.load(path) if known else weights.codebook(weights.default()))
 
 
 def clip_meshes(clips: Part, row: dict) -> np.ndarray:

@@ -12,8 +12,9 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from avcc.analysis.motion import MotionBank, ShapeBank
+from avcc.quantise.motion import MotionPaths
 from avcc.quantise.rate import STRIDES
-from avcc.quantise.scalar import SHAPE_STEPS, STEPS, rounded, steady
+from avcc.quantise.scalar import SHAPE_STEPS, STEPS, rounded
 from avcc.training.data import mapped, part
 from avcc.training.keys import source
 
@@ -26,10 +27,18 @@ EDGE = 5  # frames at a clip's start and end that aren't drawn
 class Pairs:
     """Key frames and targets by number, with their meshes and motion, quantised as sent."""
 
-    def __init__(self, cache: Path, split: str, bank: MotionBank, shape: ShapeBank, tier: str):
+    def __init__(
+        self,
+        cache: Path,
+        split: str,
+        bank: MotionBank,
+        shape: ShapeBank,
+        paths: MotionPaths,
+        tier: str,
+    ) -> None:
         self.clips = part(cache, f"hi_{split}", tier)
         self.rows = json.loads((cache / f"keys_{split}" / "index.json").read_text())
-        self.bank, self.shape = bank, shape
+        self.bank, self.shape, self.paths = bank, shape, paths
         self.by_clip: list[tuple[dict, list[int]]] = []
         for row in self.clips.index:
             keys = [i for i, k in enumerate(self.rows) if k["clip"] == row["file"]]
@@ -56,7 +65,7 @@ class Pairs:
             )
         vector = rounded(self.shape.vector(mesh[at[0]]), SHAPE_STEPS) * SHAPE_STEPS
         mesh_key = self.shape.mesh(vector.astype(np.float32))
-        code = how.received(self.bank.coefficients(mesh, mesh[at[0]]))
+        code = how.received(self.bank.coefficients(mesh, mesh[at[0]]), self.paths)
         # a later key frame's mesh is what the motion says of its frame
         others = self.bank.meshes(code[at[1:]], mesh_key)
         return {
@@ -84,7 +93,7 @@ class Pairs:
             found = ~np.isnan(self.clips.mesh[row["start"] + frames, 0, 0])
             if not found.all() or len(keys) < some:
                 continue
-            how = Sent(int(rng.choice(STRIDES)), float(rng.choice(STEPS)))
+            how = Sent(int(rng.choice(STRIDES)), int(rng.integers(len(STEPS))))
             chosen = [int(k) for k in rng.choice(keys, some, replace=False)]
             out.append(self.one(clip, chosen, frames, how, bool(rng.integers(2))))
         return {name: np.concatenate([one[name] for one in out]) for name in out[0]}
@@ -150,19 +159,20 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Sent:
-    """How motion is sent: every so many frames, in steps of so much."""
+    """How motion is sent: every so many frames, in which of ``STEPS``."""
 
     stride: int
-    step: float
+    step: int
 
-    def received(self, code: np.ndarray) -> np.ndarray:
+    def received(self, code: np.ndarray, paths: MotionPaths) -> np.ndarray:
         """Codes (T, K), NaN where there is no face -> what the decoder's estimate makes of them."""
-        at = np.arange(0, len(code), self.stride)
         frames = np.arange(len(code))
         seen = np.flatnonzero(~np.isnan(code[:, 0]))
         code = np.stack([np.interp(frames, seen, column[seen]) for column in code.T], 1)
-        sent = steady(code[at], self.step) * self.step
-        return np.stack([np.interp(frames, at, column) for column in sent.T], 1).astype(np.float32)
+        sent = paths.received(code, self.stride, self.step)
+        at = np.flatnonzero(~np.isnan(sent[:, 0]))
+        full = [np.interp(frames, at, column) for column in sent[at].T]
+        return np.stack(full, 1).astype(np.float32)
 
 
 def mirrored_points(mesh: np.ndarray) -> np.ndarray:

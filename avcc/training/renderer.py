@@ -12,12 +12,12 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from avcc.analysis.motion import MotionBank, ShapeBank
 from avcc.evaluation.perceptual import Lpips
-from avcc.quantise.scalar import STEPS
 from avcc.render.face import Renderer
 from avcc.render.warp import part_maps
 from avcc.training.export import grown
 from avcc.training.landmarks import Landmarks
 from avcc.training.loop import Options, Stage
+from avcc.training.motion import motion_paths
 from avcc.training.pairs import EDGE, TARGETS, Pairs, Pictures, Sent, Stills
 
 
@@ -55,6 +55,7 @@ class RendererStage(Stage):
         arrays = np.load(options.work / "motion.npz")
         bank = MotionBank(arrays["motion.directions"])
         shape = ShapeBank(arrays["shape.mean"], arrays["shape.directions"])
+        paths = motion_paths(options.work)
         self.nets["renderer"], self.nets["judge"] = Renderer(), PictureJudge()
         for net in self.nets.values():
             net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -62,8 +63,8 @@ class RendererStage(Stage):
         self.optims["judge"] = self.adam(self.nets["judge"], 2e-4, betas=(0.5, 0.98))
         self.lpips = Lpips(options.perceptual).to(options.device).eval().requires_grad_(False)
         self.landmarks = Landmarks().to(options.device)
-        self.train = Pairs(options.cache, "train", bank, shape, options.tier)
-        self.held = Pairs(options.cache, "val", bank, shape, "PW")
+        self.train = Pairs(options.cache, "train", bank, shape, paths, options.tier)
+        self.held = Pairs(options.cache, "val", bank, shape, paths, "PW")
         self.stills = Stills(options.cache, options.tier)
         self.pictures = {
             split: Pictures(options.cache, split, options.device)
@@ -158,7 +159,7 @@ class RendererStage(Stage):
         return 0.05 * fool + 2 * match
 
     def validate(self, nets: nn.ModuleDict) -> dict[str, float]:
-        how = Sent(1, float(STEPS[1]))
+        how = Sent(1, 1)
         found: dict[str, list[float]] = {"one": [], "two": [], "key": [], "frozen": []}
         for clip, (row, keys) in enumerate(self.held.by_clip):
             frames = np.linspace(EDGE, row["frames"] - EDGE, TARGETS).astype(int)

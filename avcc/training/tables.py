@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,10 @@ import torch
 from safetensors.numpy import load_file
 
 from avcc.analysis.motion import MotionBank, ShapeBank
-from avcc.entropy.context import ESCAPE, REACH, identity, segment
+from avcc.entropy.context import identity, segment
 from avcc.entropy.count import Counter, segment_bits
-from avcc.entropy.tables import SIGNED, Codebook, frequencies
+from avcc.entropy.tables import ESCAPE, REACH, SIGNED, Codebook, frequencies
+from avcc.quantise.motion import MotionPaths
 from avcc.quantise.rate import STRIDES
 from avcc.quantise.scalar import (
     GAIN_LEVELS,
@@ -48,6 +50,7 @@ ACOUSTIC_GROUPS = 8
 BELIEF = 30.0  # symbols that the likes of a sparse row weigh
 OWN_BELIEF = 600.0  # the same where each acoustic code is a context of its own
 ROWS_FIRST = 24  # rows of table.motion_first
+COUNTED_AGAIN = ("motion", "semantic", "acoustic")  # tables
 COUNTED = (1, 2, 4, 6)  # layers of what is sent to count, beside all: files have few
 
 
@@ -66,12 +69,7 @@ def fit(
     contexts = _contexts(arrays, motion, voices)
     blank = Codebook.blank(contexts, 3 + SHAPE, (VOICE + 1, GAIN_LEVELS))
     counter = Counter(blank)
-    for code in motion:
-        for stride in STRIDES:
-            for step in range(len(STEPS)):
-                point = OperatingPoint(stride, step, 0, False)
-                for seg in motion_segments(code, point):
-                    segment(counter, blank, point, seg.frames, seg)
+    _count_motion(counter, blank, motion)
     layers = blank.layers
     _count_voices(counter, blank, voices, (layers,))
     for shape in shapes(cache, arrays, tier):
@@ -79,11 +77,12 @@ def fit(
     counts = counter.counts | {"voice": _voice_counts(voices)}
     halves = {k: v.astype(np.float16) for k, v in arrays.items()}
     first = Codebook.from_arrays(halves | contexts | _tables(counts, blank))
-    # what things cost decides what is sent (quantise/trellis.py): counted again, of that
+    # what things cost decides what is sent (quantise/trellis.py, motion.py): counted again, of that
     sent = _sent(voices, first)
     again = Counter(blank)
+    _count_motion(again, blank, motion, MotionPaths(first))
     _count_voices(again, blank, sent, sorted({*COUNTED, layers} & {*range(layers + 1)}))
-    counts |= {k: v for k, v in again.counts.items() if k.startswith(("semantic", "acoustic"))}
+    counts |= {k: v for k, v in again.counts.items() if k.startswith(COUNTED_AGAIN)}
     return Codebook.from_arrays(halves | contexts | _tables(counts, blank))
 
 
@@ -98,6 +97,20 @@ def _tables(counts: dict[str, np.ndarray], blank: Codebook) -> dict[str, np.ndar
         f"table.{name}": frequencies(count, _prior(name, count, blank))
         for name, count in counts.items()
     }
+
+
+def _count_motion(
+    counter: Counter,
+    blank: Codebook,
+    motion: list[np.ndarray],
+    paths: MotionPaths | None = None,
+) -> None:
+    """Walk through motion at every stride and step."""
+    for code in motion:
+        for stride, step in product(STRIDES, range(len(STEPS))):
+            point = OperatingPoint(stride, step, 0, False)
+            for seg in motion_segments(code, point, paths):
+                segment(counter, blank, point, seg.frames, seg)
 
 
 def _count_voices(
@@ -136,12 +149,18 @@ def clip_motion(
     return out
 
 
-def motion_segments(code: np.ndarray, point: OperatingPoint) -> list[Segment]:
-    """A clip's motion alone, as ``quantise/symbols.py`` cuts it."""
+def motion_segments(
+    code: np.ndarray, point: OperatingPoint, paths: MotionPaths | None = None
+) -> list[Segment]:
+    """A clip's motion alone, as ``quantise/symbols.py`` cuts it; without ``paths`` whatever what is
+    sent would cost."""
     out = []
     for a in range(0, len(code), SEGMENT_FRAMES):
         cut = code[a : a + SEGMENT_FRAMES]
-        sent = steady(cut[:: point.motion_stride], float(STEPS[point.motion_step]))
+        if paths is None:
+            sent = steady(cut[:: point.motion_stride], float(STEPS[point.motion_step]))
+        else:
+            sent = paths.codes(cut[None], point.motion_stride, point.motion_step)[0]
         nothing = np.zeros((0, point.acoustic_layers), np.int64)
         out.append(Segment(len(cut), sent, np.zeros(0, np.int64), nothing))
     return out
@@ -254,14 +273,12 @@ def bits(cache: Path, work: Path, book: Codebook) -> dict[str, float]:
     arrays = _models(work)
     out: dict[str, float] = {}
     motion = clip_motion(cache, arrays, "val", "PW")
-    seconds = sum(map(len, motion)) / 25
-    for stride in STRIDES:
-        for step in range(len(STEPS)):
-            point = OperatingPoint(stride, step, 0, False)
-            spent = sum(
-                segment_bits(s, point, book)[0] for m in motion for s in motion_segments(m, point)
-            )
-            out[f"motion_{stride}_{step}"] = spent / seconds
+    seconds, paths = sum(map(len, motion)) / 25, MotionPaths(book)
+    for stride, step in product(STRIDES, range(len(STEPS))):
+        point = OperatingPoint(stride, step, 0, False)
+        found = (s for m in motion for s in motion_segments(m, point, paths))
+        spent = sum(segment_bits(s, point, book)[0] for s in found)
+        out[f"motion_{stride}_{step}"] = spent / seconds
     voices = _sent(codes_of(cache, work, "val", "PW"), book)
     seconds = sum(len(v.semantic) for v in voices) / 25
     for layers in book.depths:

@@ -1,0 +1,123 @@
+"""Which indices of the motion coefficients are sent: what they cost counts as well as how near they
+come.
+
+Face meshes tremble by a fraction of a step from frame to frame, and following that costs bits and
+makes the picture tremble too; a frame between two that are sent is drawn from both. So the best
+path of each coefficient through the indices near it is found (Viterbi 1967), by the bits that the
+tables ask for and the squared error of all frames together (rate-distortion optimised
+quantisation, as video coders have it). Only an encoder does this; a decoder needn't know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+
+import numpy as np
+
+from avcc.entropy.tables import BOUNDS, ESCAPE, REACH, TOTAL, Codebook
+from avcc.quantise.scalar import STEPS, steady
+from avcc.stages import SEGMENT_FRAMES
+
+# What a bit has to save of the squared error, summed over frames, in squared steps, for each frame
+# from one code to the next: the best of several on validation clips (docs/training.md).
+A_BIT = 0.25
+NEAR = np.arange(-2, 3)  # steps from the nearest index, what is tried
+PASSES = 2  # the rows that price a path follow from the path before
+AT_ONCE = 32  # segments
+FURTHEST = 3 * REACH  # differences that are priced apart; beyond, all cost the same
+
+
+class MotionPaths:
+    """The prices of one codebook."""
+
+    def __init__(self, book: Codebook) -> None:
+        self._changes = _prices(book.table("motion"))
+        self._firsts = _prices(book.table("motion_first"))
+        self._first_rows = np.array(book.motion_first)  # (steps, K)
+        self._start = np.array(book.motion_start)
+
+    def codes(self, motion: np.ndarray, stride: int, step: int) -> np.ndarray:
+        """Indices int64 (S, rows, K) for S segments of coefficients float32 (S, T, K), of which
+        every ``stride``-th is sent in step number ``step``; NaN counts as 0."""
+        at = np.arange(0, motion.shape[1], stride)
+        out = np.zeros((len(motion), len(at), motion.shape[2]), np.int64)
+        for a in range(0, len(motion), AT_ONCE):
+            scaled = np.nan_to_num(motion[a : a + AT_ONCE]) / float(STEPS[step])
+            found = np.stack([steady(one[at], 1.0) for one in scaled])
+            for _ in range(PASSES):
+                found = self._best(scaled, at, step, self._rows(found, step))
+            out[a : a + AT_ONCE] = found
+        return out
+
+    def parts(self, motions: Sequence[np.ndarray], stride: int, step: int) -> list[np.ndarray]:
+        """Indices int64 (rows, K) of each segment (T, K), lengths as they come."""
+        out: list[np.ndarray] = []
+        for _, same in groupby(motions, len):
+            out += list(self.codes(np.stack(list(same)), stride, step))
+        return out
+
+    def received(self, motion: np.ndarray, stride: int, step: int) -> np.ndarray:
+        """What a decoder is told of a clip's coefficients (N, K): float32, NaN where nothing."""
+        cuts = range(0, len(motion), SEGMENT_FRAMES)
+        found = self.parts([motion[a : a + SEGMENT_FRAMES] for a in cuts], stride, step)
+        out = np.full(motion.shape, np.nan, np.float32)
+        for a, codes in zip(cuts, found, strict=True):
+            out[a : a + SEGMENT_FRAMES : stride] = codes * STEPS[step]
+        return out
+
+    def _best(self, scaled: np.ndarray, at: np.ndarray, step: int, rows: np.ndarray) -> np.ndarray:
+        """The best path where changes are priced by ``rows`` (S, rows, K)."""
+        near = np.rint(scaled[:, at]).astype(np.int64)
+        values = near[..., None] + NEAR  # S, rows, K, candidates
+        stride = int(at[1]) if len(at) > 1 else 1
+        worth = A_BIT * stride
+        away = np.square(scaled[:, at, :, None] - values)
+        total = away[:, 0] + worth * _priced(
+            self._firsts, self._first_rows[step, :, None], values[:, 0]
+        )
+        back = np.zeros(values.shape, np.int64)
+        for t in range(1, len(at)):
+            before, now = values[:, t - 1, :, :, None], values[:, t, :, None]
+            reach = total[..., None] + away[:, t, :, None]
+            reach = reach + worth * _priced(self._changes, rows[:, t, :, None, None], now - before)
+            for j in range(1, stride):
+                drawn = before + (now - before) * (j / stride)
+                true = scaled[:, at[t - 1] + j, :, None, None]
+                reach += np.square(true - drawn)
+            back[:, t], total = reach.argmin(2), reach.min(2)
+        out = np.empty(near.shape, np.int64)
+        chosen = total.argmin(-1)[..., None]
+        for t in range(len(at) - 1, -1, -1):
+            out[:, t] = np.take_along_axis(values[:, t], chosen, -1)[..., 0]
+            chosen = np.take_along_axis(back[:, t], chosen, -1)
+        return out
+
+    def _rows(self, indices: np.ndarray, step: int) -> np.ndarray:
+        """Rows of ``table.motion`` (S, rows, K) as ``entropy.context`` would take them."""
+        sizes = 16 * np.abs(np.diff(indices, axis=1, prepend=indices[:, :1]))
+        out = np.zeros(indices.shape, np.int64)
+        mean = np.broadcast_to(self._start[step], indices[:, 0].shape)
+        for t in range(1, indices.shape[1]):
+            size = sizes[:, t]
+            moved, expected = size.cumsum(-1) - size, mean.cumsum(-1) - mean
+            activity = np.where(2 * moved < expected, 0, np.where(moved > 2 * expected, 2, 1))
+            out[:, t] = np.searchsorted(BOUNDS, mean, side="right") * 3 + activity
+            mean = mean + ((size - mean) >> 2)
+        return out
+
+
+def _prices(table: np.ndarray) -> np.ndarray:
+    """Bits of the values -FURTHEST to FURTHEST by row of a table, escapes with what follows them;
+    float32 (rows, 2 FURTHEST + 1)."""
+    bits = np.log2(TOTAL) - np.log2(table.astype(np.float64))
+    value = np.arange(-FURTHEST, FURTHEST + 1)
+    beyond = np.maximum(np.abs(value) - REACH, 1)
+    escaped = bits[:, ESCAPE, None] + 2 + 2 * np.floor(np.log2(beyond))
+    plain = bits[:, np.clip(value + REACH, 0, 2 * REACH)]
+    return np.where(np.abs(value) <= REACH, plain, escaped).astype(np.float32)
+
+
+def _priced(prices: np.ndarray, rows: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Bits of values by rows, arrays that broadcast."""
+    return prices[rows, np.clip(values, -FURTHEST, FURTHEST) + FURTHEST]
