@@ -67,13 +67,14 @@ def own(cache: Path, jobs: int) -> None:
 @click.option("--cache", type=click.Path(path_type=Path), required=True)
 @click.option("--work", type=click.Path(path_type=Path), required=True)
 @click.option("--tier", type=click.Choice(["P", "PW"]), default="PW", help="Which clips.")
-def motion(cache: Path, work: Path, tier: str) -> None:
+@click.option("--like", type=click.Path(path_type=Path), help="A motion.npz to stay near to.")
+def motion(cache: Path, work: Path, tier: str, like: Path | None) -> None:
     """Fit the motion and shape directions."""
     import numpy as np
 
     from avcc.training.motion import errors, fit
 
-    arrays = fit(cache, tier)
+    arrays = fit(cache, tier, like=np.load(like)["motion.directions"] if like else None)
     work.mkdir(parents=True, exist_ok=True)
     np.savez(work / "motion.npz", **arrays)  # type: ignore[arg-type]
     for step in (0.1, 0.2, 0.4, 0.8):
@@ -96,12 +97,13 @@ def keys(cache: Path, jobs: int) -> None:
 @click.option("--work", type=click.Path(path_type=Path), required=True)
 @click.option("--tier", type=click.Choice(["P", "PW"]), default="PW", help="Which clips.")
 @click.option("--hours", default=0.0, help="Of voice to count; 0: all.")
-def tables(cache: Path, work: Path, tier: str, hours: float) -> None:
+@click.option("--motion", "alone", is_flag=True, help="Those of motion and shape alone, anew.")
+def tables(cache: Path, work: Path, tier: str, hours: float, alone: bool) -> None:
     """Count the entropy coder's tables and write the codebook."""
     from avcc.entropy.tables import dump
-    from avcc.training.tables import bits, fit
+    from avcc.training.tables import bits, fit, refit
 
-    book = fit(cache, work, tier, hours)
+    book = refit(cache, work, tier) if alone else fit(cache, work, tier, hours)
     (work / "codebook.safetensors").write_bytes(dump(book.arrays))
     print(f"codebook {book.id.hex()}; validation, bit/s:")
     for name, rate in bits(cache, work, book).items():

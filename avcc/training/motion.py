@@ -37,8 +37,20 @@ def clip_meshes(clips: Part, row: dict) -> np.ndarray:
     return mesh[~np.isnan(mesh[:, 0, 0])]
 
 
-def fit(cache: Path, tier: str = "PW", seed: int = 0) -> dict[str, np.ndarray]:
-    """Codebook arrays ``motion.directions``, ``motion.scale``, ``shape.mean``, ``.directions``."""
+def aligned(directions: np.ndarray, like: np.ndarray) -> np.ndarray:
+    """The orthonormal rows (K, d) that span what ``directions`` span and are nearest to the rows of
+    ``like``: networks that know the coefficients of those know these (Schoenemann 1966)."""
+    left, _, right = np.linalg.svd(like.astype(np.float64) @ directions.T.astype(np.float64))
+    return ((left @ right) @ directions).astype(np.float32)
+
+
+def fit(
+    cache: Path, tier: str = "PW", seed: int = 0, like: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
+    """Codebook arrays ``motion.directions``, ``motion.scale``, ``shape.mean``, ``.directions``.
+
+    ``like``: motion directions (K, 956) of an earlier round, to be ``aligned`` with.
+    """
     rng = np.random.default_rng(seed)
     moved, shapes = [], []
     for name in ("hi_train", "lo_train"):
@@ -56,6 +68,8 @@ def fit(cache: Path, tier: str = "PW", seed: int = 0) -> dict[str, np.ndarray]:
     every = np.concatenate(shapes)
     mean = every.mean(0).astype(np.float32)
     directions = principal(np.concatenate(moved), MOTION)
+    if like is not None:
+        directions = aligned(directions, like)
     return {
         "motion.directions": directions,
         "motion.scale": (np.concatenate(moved) @ directions.T).std(0).astype(np.float32),

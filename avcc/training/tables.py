@@ -12,7 +12,6 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
-import torch
 from safetensors.numpy import load_file
 
 from avcc.analysis.motion import MotionBank, ShapeBank
@@ -34,22 +33,17 @@ from avcc.stages import (
     MOTION,
     SEGMENT_FRAMES,
     SHAPE,
-    SILENT,
-    TOKENS,
     VOICE,
     OperatingPoint,
     Segment,
 )
 from avcc.training.codes import Codes, codes_of
+from avcc.training.contexts import motion_contexts, voice_contexts
 from avcc.training.data import part
 from avcc.training.motion import clip_meshes
-from avcc.training.semantic import kmeans
 
-GROUPS = 24  # classes of semantic tokens that sound
-ACOUSTIC_GROUPS = 8
 BELIEF = 30.0  # symbols that the likes of a sparse row weigh
 OWN_BELIEF = 600.0  # the same where each acoustic code is a context of its own
-ROWS_FIRST = 24  # rows of table.motion_first
 COUNTED_AGAIN = ("motion", "semantic", "acoustic")  # tables
 COUNTED = (1, 2, 4, 6)  # layers of what is sent to count, beside all: files have few
 
@@ -66,16 +60,15 @@ def fit(
     arrays = _models(work)
     motion = clip_motion(cache, arrays, "train", tier)
     voices = voices or codes_of(cache, work, "train", tier, hours)
-    contexts = _contexts(arrays, motion, voices)
-    blank = Codebook.blank(contexts, 3 + SHAPE, (VOICE + 1, GAIN_LEVELS))
+    contexts = motion_contexts(motion) | voice_contexts(arrays, voices)
+    blank = _blank(contexts)
     counter = Counter(blank)
     _count_motion(counter, blank, motion)
     layers = blank.layers
     _count_voices(counter, blank, voices, (layers,))
-    for shape in shapes(cache, arrays, tier):
-        identity(counter, blank, shape, np.zeros(0, np.int64), False)
+    _count_shapes(counter, blank, shapes(cache, arrays, tier))
     counts = counter.counts | {"voice": _voice_counts(voices)}
-    halves = {k: v.astype(np.float16) for k, v in arrays.items()}
+    halves = _halved(arrays)
     first = Codebook.from_arrays(halves | contexts | _tables(counts, blank))
     # what things cost decides what is sent (quantise/trellis.py, motion.py): counted again, of that
     sent = _sent(voices, first)
@@ -84,6 +77,32 @@ def fit(
     _count_voices(again, blank, sent, sorted({*COUNTED, layers} & {*range(layers + 1)}))
     counts |= {k: v for k, v in again.counts.items() if k.startswith(COUNTED_AGAIN)}
     return Codebook.from_arrays(halves | contexts | _tables(counts, blank))
+
+
+def refit(cache: Path, work: Path, tier: str = "PW") -> Codebook:
+    """The codebook in ``work`` with its motion and shape, their directions and tables, anew; what
+    codes a voice stays as it is."""
+    known = Codebook.load(work / "codebook.safetensors").arrays
+    arrays = _halved(dict(np.load(work / "motion.npz")))
+    motion = clip_motion(cache, {k: v.astype(np.float32) for k, v in arrays.items()}, "train", tier)
+    found = dict(known) | arrays | motion_contexts(motion)
+    blank = _blank({k: v for k, v in found.items() if k.startswith("context.")})
+    for again in (False, True):
+        paths = MotionPaths(Codebook.from_arrays(found)) if again else None
+        counter = Counter(blank)
+        _count_motion(counter, blank, motion, paths)
+        _count_shapes(counter, blank, shapes(cache, arrays, tier))
+        counts = {name: counter.counts[name] for name in ("motion", "motion_first", "shape")}
+        found |= _tables(counts, blank)
+    return Codebook.from_arrays(found)
+
+
+def _blank(contexts: dict[str, np.ndarray]) -> Codebook:
+    return Codebook.blank(contexts, 3 + SHAPE, (VOICE + 1, GAIN_LEVELS))
+
+
+def _halved(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {k: v.astype(np.float16) for k, v in arrays.items()}
 
 
 def _sent(voices: list[Codes], book: Codebook) -> list[Codes]:
@@ -123,12 +142,17 @@ def _count_voices(
                 segment(counter, blank, OperatingPoint(0, 0, n, True), seg.frames, seg)
 
 
+def _count_shapes(counter: Counter, blank: Codebook, found: list[np.ndarray]) -> None:
+    for shape in found:
+        identity(counter, blank, shape, np.zeros(0, np.int64), False)
+
+
 def _models(work: Path) -> dict[str, np.ndarray]:
     """Arrays that quantisers need, rounded as the codebook file stores them."""
     found = dict(np.load(work / "motion.npz"))
     found["semantic.centroids"] = np.load(work / "centroids.npy")
     found["acoustic.books"] = load_file(work / "acoustic.safetensors")["books"]
-    return {k: v.astype(np.float16).astype(np.float32) for k, v in found.items()}
+    return {k: v.astype(np.float32) for k, v in _halved(found).items()}
 
 
 def clip_motion(
@@ -187,50 +211,6 @@ def shapes(cache: Path, arrays: dict[str, np.ndarray], tier: str) -> list[np.nda
     stills = part(cache, "stills").mesh
     meshes += list(stills[~np.isnan(stills[:, 0, 0])])
     return [rounded(bank.vector(m), SHAPE_STEPS) for m in meshes]
-
-
-def _contexts(
-    arrays: dict[str, np.ndarray], motion: list[np.ndarray], voices: list[Codes]
-) -> dict[str, np.ndarray]:
-    """Which row codes what: motion by expected size, tokens and acoustic codes by likeness."""
-    steps = len(STEPS)
-    level = np.zeros((steps, MOTION))
-    start = np.zeros((steps, MOTION), np.int32)
-    for i in range(steps):
-        sent = [steady(code, float(STEPS[i])) for code in motion]
-        level[i] = np.mean([np.abs(s[::SEGMENT_FRAMES]).mean(0) for s in sent], 0)
-        moved = np.mean([np.abs(np.diff(s, axis=0)).mean(0) for s in sent if len(s) > 1], 0)
-        start[i] = np.rint(16 * moved)
-    ranked = np.argsort(np.argsort(level.ravel())).reshape(level.shape)
-    first = ranked * ROWS_FIRST // level.size
-    words = any((v.semantic % SILENT).any() for v in voices)
-    centroids = torch.from_numpy(arrays["semantic.centroids"])
-    groups = _nearest(centroids, kmeans(centroids, GROUPS if words else 1, rounds=50))
-    used = np.bincount(np.concatenate([v.semantic for v in voices]), minlength=SILENT + 1)
-    rank = np.zeros(TOKENS, np.uint16)
-    present = np.unique(groups)  # a group of k-means may have died
-    groups = np.searchsorted(present, groups)
-    for g in range(len(present)):
-        tokens = np.flatnonzero(groups == g)
-        rank[tokens[np.argsort(-used[tokens], kind="stable")]] = np.arange(len(tokens))
-    books = arrays["acoustic.books"]
-    if words:
-        acoustic = [
-            _nearest(b, kmeans(b, ACOUSTIC_GROUPS, rounds=50)) for b in map(torch.from_numpy, books)
-        ]
-    else:  # the code before is all that a code's row can go by: there is room for each
-        acoustic = [np.arange(books.shape[1])] * len(books)
-    return {
-        "context.motion_first": first.astype(np.uint8),
-        "context.motion_start": start,
-        "context.semantic_class": np.append(groups, len(present)).astype(np.uint8),
-        "context.semantic_rank": np.append(rank, 0).astype(np.uint16),
-        "context.acoustic_class": np.stack(acoustic).astype(np.uint8),
-    }
-
-
-def _nearest(x: torch.Tensor, centroids: torch.Tensor) -> np.ndarray:
-    return torch.cdist(x, centroids).argmin(1).numpy()
 
 
 def _voice_counts(voices: list[Codes]) -> np.ndarray:
