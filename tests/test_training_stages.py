@@ -231,6 +231,19 @@ def test_kmeans_finds_clusters() -> None:
     assert kmeans(x[::40], 9, seed=1).isfinite().all()  # as good as one point a cluster
 
 
+def test_directions_stay_near_those_before() -> None:
+    """Of the same space, orthonormal, and as near as any turn of it brings them."""
+    rng = np.random.default_rng(1)
+    like, other = (np.linalg.qr(rng.normal(size=(40, 6)))[0].T for _ in range(2))
+    near = np.linalg.qr((like + 0.1 * other).T)[0].T
+    turned = np.linalg.qr(rng.normal(size=(6, 6)))[0] @ near
+    found = motion.aligned(turned.astype(np.float32), like.astype(np.float32))
+    np.testing.assert_allclose(found @ found.T, np.eye(6), atol=1e-5)
+    np.testing.assert_allclose(found.T @ found, near.T @ near, atol=1e-5)
+    assert ((found * like).sum(1) > 0.98).all()
+    assert np.square(found - like).sum() <= np.square(near - like).sum() + 1e-5
+
+
 def test_principal_directions() -> None:
     rng = np.random.default_rng(0)
     planted, _ = np.linalg.qr(rng.normal(size=(30, 3)))

@@ -23,9 +23,10 @@ from avcc.stages import MOTION, SILENT, UNSENT, Features, OperatingPoint
 from avcc.training.acoustic import AcousticStage, Speech, depths, fewest
 from avcc.training.codes import codes_of
 from avcc.training.export import save_weights
+from avcc.training.motion import fit as fit_motion
 from avcc.training.pack import pack, unpack
 from avcc.training.semantic import lone
-from avcc.training.tables import fit, voice_segments
+from avcc.training.tables import fit, refit, voice_segments
 from avcc.training.tokens import spoken
 from tests.test_codec import talk
 from tests.voices import vowels
@@ -91,6 +92,24 @@ def test_the_code_before_is_the_context_of_the_next(
         for n in (0, 1)
     )
     assert none < 0.3 * sounds < one
+
+
+def test_motion_anew_beside_a_voice_that_stays(
+    cache: Path, mute: Path, book: Codebook, tmp_path: Path
+) -> None:
+    """Arrays of voice to the number, those of motion of the directions that there are now."""
+    arrays = fit_motion(cache, like=np.load(mute / "motion.npz"), seed=5)
+    np.savez(tmp_path / "motion.npz", **arrays)  # type: ignore[arg-type]
+    (tmp_path / "codebook.safetensors").write_bytes(dump(book.arrays))
+    again = refit(cache, tmp_path)
+    assert again.id != book.id and again.arrays.keys() == book.arrays.keys()
+    moved = {n for n, x in again.arrays.items() if not np.array_equal(x, book.arrays[n])}
+    assert "motion.directions" in moved
+    assert {n.split(".")[1].split("_")[0] for n in moved} <= {
+        *("motion", "shape", "directions", "mean", "scale")
+    }
+    kept = arrays["motion.directions"].astype(np.float16)
+    np.testing.assert_array_equal(again.arrays["motion.directions"], kept)
 
 
 def test_copies_can_be_made_out(book: Codebook) -> None:

@@ -74,7 +74,7 @@ def motion(cache: Path, work: Path, tier: str, like: Path | None) -> None:
 
     from avcc.training.motion import errors, fit
 
-    arrays = fit(cache, tier, like=np.load(like)["motion.directions"] if like else None)
+    arrays = fit(cache, tier, like=np.load(like) if like else None)
     work.mkdir(parents=True, exist_ok=True)
     np.savez(work / "motion.npz", **arrays)  # type: ignore[arg-type]
     for step in (0.1, 0.2, 0.4, 0.8):

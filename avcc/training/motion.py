@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -45,11 +46,11 @@ def aligned(directions: np.ndarray, like: np.ndarray) -> np.ndarray:
 
 
 def fit(
-    cache: Path, tier: str = "PW", seed: int = 0, like: np.ndarray | None = None
+    cache: Path, tier: str = "PW", seed: int = 0, like: Mapping[str, np.ndarray] | None = None
 ) -> dict[str, np.ndarray]:
     """Codebook arrays ``motion.directions``, ``motion.scale``, ``shape.mean``, ``.directions``.
 
-    ``like``: motion directions (K, 956) of an earlier round, to be ``aligned`` with.
+    ``like``: those of an earlier round, whose directions new ones are ``aligned`` with.
     """
     rng = np.random.default_rng(seed)
     moved, shapes = [], []
@@ -68,13 +69,15 @@ def fit(
     every = np.concatenate(shapes)
     mean = every.mean(0).astype(np.float32)
     directions = principal(np.concatenate(moved), MOTION)
+    shape = principal(every - mean, SHAPE)
     if like is not None:
-        directions = aligned(directions, like)
+        directions = aligned(directions, like["motion.directions"])
+        shape = aligned(shape, like["shape.directions"])
     return {
         "motion.directions": directions,
         "motion.scale": (np.concatenate(moved) @ directions.T).std(0).astype(np.float32),
         "shape.mean": mean,
-        "shape.directions": principal(every - mean, SHAPE),
+        "shape.directions": shape,
     }
 
 
