@@ -207,7 +207,8 @@ class Codec:
         one, two, pitched = (len(written(self._stream(features, tokens, head, p))) for p in bare)
         # Closing a segment's coder costs half a byte, and rounds up.
         fixed = one + -(-head.frames // SEGMENT_FRAMES)
-        return Costs(motion, voice, fixed, two - one, away, pitched - one)
+        dear = identity.dearness(features.keys[0].picture)
+        return Costs(motion, voice, fixed, two - one, away, pitched - one, dear)
 
     def _stream(
         self, features: Features, tokens: Tokens, head: Head, plan: Plan, fec: bool = False

@@ -17,6 +17,7 @@ from avcc.analysis.motion import MotionBank, ShapeBank, point_weights
 from avcc.analysis.speech import Ear, active_level, centred, mae_features, silent_frames, windows
 from avcc.errors import FormatError, MediaError
 from avcc.mesh import POINTS, face_size
+from avcc.pictures import resized
 from avcc.stages import BANDS, LATENT, MOTION, SHAPE, VOICE, Clip
 
 torch.set_num_threads(1)
@@ -284,6 +285,16 @@ def test_key_frames_fit_their_budgets(capfd: pytest.CaptureFixture[str]) -> None
     assert identity.fitting_picture(picture, 40) is None
     assert len(identity.smallest_picture(picture)) <= sizes[0]
     assert capfd.readouterr() == ("", "")  # the encoder's chatter is nobody's business
+
+
+def test_what_is_rich_in_detail_is_dear() -> None:
+    picture = faces.picture()
+    plain = identity.dearness(picture)
+    checks = np.random.default_rng(0).normal(0, 50, (64, 64, 1)).repeat(4, 0).repeat(4, 1)
+    rich = np.clip(picture + checks, 0, 255).astype(np.uint8)
+    blurred = resized(resized(picture, 12, 12), 256, 256)
+    assert identity.dearness(blurred) < 0.7 * plain < plain < 0.7 * identity.dearness(rich)
+    assert 0.3 < plain < 3  # a typical face's is 1
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="only Linux has such priorities")

@@ -339,6 +339,13 @@ def test_the_pitch_is_sent_where_it_is_worth_its_bytes() -> None:
     assert not ranked(replace(_costs(2), pitch=1.0), 1e6)[0].pitch
 
 
+def test_a_dearer_face_gets_more_of_the_bytes() -> None:
+    costs = _costs(0)
+    for budget in (2e3, 6e3):
+        spent = [_spent(costs, _plans(replace(costs, dear=x), budget)[0]) for x in (0.4, 1, 2.5)]
+        assert spent == sorted(spent, reverse=True) and spent[0] > spent[-1]
+
+
 def test_no_room_gives_the_cheapest_alone() -> None:
     costs = _costs(1)
     every = _plans(costs, 1e9)[:-1]

@@ -205,6 +205,7 @@ class Sender:
             motion={key: SPREAD * size for key, size in costs.motion.items()},
             voice={key: SPREAD * size for key, size in costs.voice.items()},
             fixed=len(pack_start(head, layout.OPEN, True)) + len(code) + (SPREAD + 1) * FRAMING,
+            dear=identity.dearness(self._key.picture),
         )
         smallest = len(identity.smallest_picture(self._key.picture))
         spent = 0.0

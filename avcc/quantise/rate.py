@@ -60,6 +60,7 @@ class Costs:
     where there is no sound), ``fixed``: head, framing, shape and voice code, ``another``: each
     further key frame beside its picture. ``away``: how far frames are from what they are drawn
     from, with 1, 2, ... key frames (``analysis.keys``). ``pitch``: of the voice; 0: there is none.
+    ``dear``: how many times the bytes of a typical face a key frame takes to look as good.
     """
 
     motion: dict[tuple[int, int], float]
@@ -68,6 +69,7 @@ class Costs:
     another: float
     away: np.ndarray
     pitch: float = 0.0
+    dear: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ def ranked(costs: Costs, budget: float, mode: str = "auto") -> list[Plan]:
         for n in (n for n in COUNTS if n <= most):
             spent = costs.fixed + coded + (n - 1) * (costs.another + KEY_BYTES[0])
             each = (budget - spent) / n + KEY_BYTES[0]
-            loss = _seen(each, costs.away[n - 1]) + lost
+            loss = _seen(each / costs.dear, costs.away[n - 1]) + lost
             plans.append((loss, spent, Plan(point, n, pitch)))
     cheapest = min(plans, key=lambda p: p[1])[2]
     fitting = sorted((p for p in plans if p[1] <= budget), key=lambda p: p[0])
@@ -156,6 +158,7 @@ def _voices(costs: Costs) -> Iterator[tuple[int, bool, float, float]]:
 
 
 def _seen(key: float, away: float) -> float:
-    """LPIPS of frames that are so far from key frames of so many bytes."""
+    """LPIPS of frames that are so far from key frames of so many bytes, if those are of a typical
+    face."""
     still = float(np.interp(np.log(max(key, 1.0)), np.log(KEY_BYTES), KEY_LOSS))
     return still + AWAY_WEIGHT * away

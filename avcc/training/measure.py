@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from avcc.analysis.identity import fitting_picture, shown_picture
+from avcc.analysis.identity import dearness, fitting_picture, shown_picture
 from avcc.analysis.keys import ITSELF, Candidate, chosen_keys, detail
 from avcc.analysis.look import CANDIDATES
 from avcc.analysis.mel import LogMel
@@ -113,8 +113,9 @@ def picture_errors(
         code = (rounded(code, STEPS[1]) * STEPS[1]).astype(np.float32)
         vector = rounded(shape.vector(key.mesh), SHAPE_STEPS) * SHAPE_STEPS
         mesh = shape.mesh(vector.astype(np.float32))
+        dear = dearness(key.picture)
         for number, size in enumerate(KEY_BYTES):
-            coded = fitting_picture(key.picture, size)
+            coded = fitting_picture(key.picture, round(size * dear))
             if coded is None:
                 continue
             keys = [KeyFrame(shown_picture(*coded), mesh, size=len(coded[0]))]
