@@ -21,9 +21,9 @@ from avcc.quantise.symbols import Quantiser, fineness, shape_vector
 from avcc.render.draw import Rendering
 from avcc.render.face import Renderer
 from avcc.render.scene import Composed, Scene
-from avcc.render.speak import Speaker
+from avcc.render.speak import MEND, MEND_MADE_UP, Speaker
 from avcc.render.voice import Vocoder
-from avcc.stages import Crop, Features, KeyFrame, Latents, Symbols
+from avcc.stages import UNSENT, Crop, Features, KeyFrame, Latents, Symbols
 
 Part = tuple[int, int]  # frames from the first to before the second
 
@@ -103,7 +103,8 @@ class Decoder:
         if not samples or latents.mel is None:
             return None
         level = float(features.voice[-1])
-        how = level, samples, first, seed, features.pitch
+        made_up = bool((features.semantic == UNSENT).all())
+        how = level, samples, first, seed, features.pitch, MEND_MADE_UP if made_up else MEND
         return self.speaker(latents.mel, features.silent, *how)
 
 

@@ -84,11 +84,13 @@ def test_a_net_grows_around_the_old_one() -> None:
 
 def test_a_mirror_swaps_left_and_right() -> None:
     _, shape = banks(weights.codebook(weights.default()).arrays)
-    swapped = mirrored_points(shape.mean.reshape(-1, 2))
+    ways = shape.directions.reshape(len(shape.directions), -1, 2)
+    swapped = mirrored_points(shape.mean.reshape(-1, 2), ways)
     assert (swapped[swapped] == np.arange(478)).all()
     assert swapped[[33, 61, 0, 468]].tolist() == [263, 291, 0, 473]  # eye, mouth, middle, iris
     assert {int(swapped[i]) for i in EYES} == set(EYES)
     assert {int(swapped[i]) for i in LIPS} == set(LIPS)
+    assert swapped[[80, 42, 78, 13]].tolist() == [310, 272, 308, 13]  # lips, inner and next to it
 
 
 @pytest.mark.parametrize("stride", [1, 3, 5])

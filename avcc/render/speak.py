@@ -17,8 +17,9 @@ REACH = PIECE + 3 * MARGIN  # tokens beside one whose mel may decide how it soun
 NOISE_STREAM = 2  # AVDiff has 0 and 1
 
 # How far off its level a decoded voice may be and still be brought to the one that was sent: a
-# voice unlike those of training comes out too quiet.
-MEND = 4.0
+# voice unlike those of training comes out too quiet. One that wasn't sent but made up may be hardly
+# there.
+MEND, MEND_MADE_UP = 4.0, 32.0
 
 
 class Speaker:
@@ -36,10 +37,12 @@ class Speaker:
         start: int = 0,
         seed: int = 0,
         pitch: np.ndarray | None = None,
+        mend: float = MEND,
     ) -> np.ndarray:
         """Mel float32 (2 N, 80), silence bool (N,), RMS of active speech -> float32 (samples,),
         from token ``start`` on. ``seed``: of the noise in it. ``pitch``: float32 (N,) in Hz as it
-        was sent; found in the mel where it is NaN, and where there is none."""
+        was sent; found in the mel where it is NaN, and where there is none. ``mend``: by how much
+        the sound may be made louder or quieter, to have its level."""
         count = min(len(silent), start + -(-samples // SAMPLES_PER_FRAME))
         size = (count - start) * SAMPLES_PER_FRAME
         out = np.zeros(max(samples, size), np.float32)
@@ -52,7 +55,7 @@ class Speaker:
                 at = (a - start) * SAMPLES_PER_FRAME
                 room = out[max(0, at) : max(0, min(at + len(wave), size))]
                 room += wave[max(0, -at) :][: len(room)]
-        out *= level / np.clip(loud_level(powers(out[:size])), LEVEL / MEND, LEVEL * MEND)
+        out *= level / np.clip(loud_level(powers(out[:size])), LEVEL / mend, LEVEL * mend)
         return np.clip(out, -1, 1, out=out)[:samples]
 
     @torch.inference_mode()

@@ -37,7 +37,8 @@ class FaceCuts:
         self.chance = [chance(rows) for rows in self.seen]
         self.photos = photos(options.scenes)
         self.mistakes = _mistakes(self.photos, options.work / "finder.safetensors")
-        self.mirror = mirrored_points(self.upright().mean(0))
+        upright = self.upright()
+        self.mirror = mirrored_points(upright.mean(0), upright.std(0)[None])
 
     def upright(self) -> np.ndarray:
         """Some hundred meshes in their own upright frames, -1..1: float32 (N, 478, 2)."""

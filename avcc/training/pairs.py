@@ -46,7 +46,8 @@ class Pairs:
                 self.by_clip.append((row, keys))
         length = np.array([r["frames"] for r, _ in self.by_clip]) ** 0.5
         self.chance = length / length.sum()
-        self.mirror = mirrored_points(shape.mean.reshape(-1, 2))
+        ways = shape.directions.reshape(len(shape.directions), -1, 2)
+        self.mirror = mirrored_points(shape.mean.reshape(-1, 2), ways)
 
     def one(
         self, clip: int, keys: list[int], frames: np.ndarray, how: Sent, flip: bool = False
@@ -175,8 +176,14 @@ class Sent:
         return np.stack(full, 1).astype(np.float32)
 
 
-def mirrored_points(mesh: np.ndarray) -> np.ndarray:
-    """Which point of a mean mesh (478, 2) each point becomes in a mirror, int64 (478,)."""
-    there = mesh * np.array([-1, 1], np.float32)
-    away = np.linalg.norm(there[:, None] - mesh[None], axis=-1)
+def mirrored_points(mesh: np.ndarray, moves: np.ndarray) -> np.ndarray:
+    """Which point of a mean mesh (478, 2) each point becomes in a mirror, int64 (478,).
+
+    ``moves``: (n, 478, 2), how faces differ from the mean, each way even or odd in the mirror; lips
+    have points that nearly meet, and differ in how far they move alone.
+    """
+    far = np.abs(moves).transpose(1, 0, 2).reshape(len(mesh), -1)
+    there = np.concatenate([mesh * np.array([-1, 1], np.float32), far], 1)
+    here = np.concatenate([mesh, far], 1)
+    away = np.linalg.norm(there[:, None] - here[None], axis=-1)
     return linear_sum_assignment(away + away.T)[1]
