@@ -128,7 +128,7 @@ class VocoderStage(Stage):
         fake = filtered(filters, cuts.pitch, noise, self.net.window)
         mel_loss = (self.mel(fake) - cuts.mel).abs().mean()
         stft_loss = spectral_loss(fake, cuts.wave)
-        loss = 15 * mel_loss + 2 * stft_loss + off_pitch
+        loss = 10 * mel_loss + stft_loss + off_pitch
         out = {"mel": mel_loss.item(), "stft": stft_loss.item(), "pitch": off_pitch.item()}
         if i >= self.start:
             with self.autocast():
@@ -142,7 +142,7 @@ class VocoderStage(Stage):
                 fool = judge.fooling_loss(seen_fake)
                 match = judge.matching_loss(seen_real, seen_fake)
             self.nets["judges"].requires_grad_(True)
-            loss = loss + fool + 4 * match
+            loss = loss + 2 * fool + 4 * match
             out |= {"judge": bad.item(), "fool": fool.item(), "match": match.item()}
         self._descend("vocoder", loss)
         return out
