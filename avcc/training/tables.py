@@ -87,13 +87,12 @@ def refit(cache: Path, work: Path, tier: str = "PW") -> Codebook:
     motion = clip_motion(cache, {k: v.astype(np.float32) for k, v in arrays.items()}, "train", tier)
     found = dict(known) | arrays | motion_contexts(motion)
     blank = _blank({k: v for k, v in found.items() if k.startswith("context.")})
-    for again in (False, True):
-        paths = MotionPaths(Codebook.from_arrays(found)) if again else None
-        counter = Counter(blank)
-        _count_motion(counter, blank, motion, paths)
-        _count_shapes(counter, blank, shapes(cache, arrays, tier))
-        counts = {name: counter.counts[name] for name in ("motion", "motion_first", "shape")}
-        found |= _tables(counts, blank)
+    once, again = Counter(blank), Counter(blank)
+    _count_motion(once, blank, motion)
+    _count_shapes(once, blank, shapes(cache, arrays, tier))
+    found |= _tables({n: once.counts[n] for n in ("motion", "motion_first", "shape")}, blank)
+    _count_motion(again, blank, motion, MotionPaths(Codebook.from_arrays(found)))
+    found |= _tables({n: again.counts[n] for n in ("motion", "motion_first")}, blank)
     return Codebook.from_arrays(found)
 
 
