@@ -21,7 +21,7 @@ from avcc.quantise.symbols import Quantiser, fineness, shape_vector
 from avcc.render.draw import Rendering
 from avcc.render.face import Renderer
 from avcc.render.scene import Composed, Scene
-from avcc.render.speak import MEND, MEND_MADE_UP, Speaker
+from avcc.render.speak import Speaker
 from avcc.render.voice import Vocoder
 from avcc.stages import UNSENT, Crop, Features, KeyFrame, Latents, Symbols
 
@@ -103,8 +103,8 @@ class Decoder:
         if not samples or latents.mel is None:
             return None
         level = float(features.voice[-1])
-        made_up = bool((features.semantic == UNSENT).all())
-        how = level, samples, first, seed, features.pitch, MEND_MADE_UP if made_up else MEND
+        sent = bool((features.semantic != UNSENT).any())
+        how = level, samples, first, seed, features.pitch, sent
         return self.speaker(latents.mel, features.silent, *how)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from avcc import weights
-from avcc.analysis.mel import LEVEL, loud_level, powers
+from avcc.analysis.mel import loud_level, powers
 from avcc.container import read as container
 from avcc.container.limits import DECODER
 from avcc.decoder import Decoder, decoder
@@ -19,7 +19,7 @@ from avcc.entropy import coder
 from avcc.errors import FormatError
 from avcc.pitch import between
 from avcc.render.draw import Rendering
-from avcc.render.speak import MEND, quietest
+from avcc.render.speak import counted, quietest
 from avcc.stages import (
     FRAME_RATE,
     MOTION,
@@ -144,7 +144,10 @@ class Receiver:
             latents = self._blended(latents, start)
         first = self._begin - zero
         end = count if last else self._end(latents, features, count)
-        sound = self._spoken(features, latents, first, end, seed) if symbols.head.samples else None
+        sound = None
+        if symbols.head.samples:
+            sent = symbols.head.point.semantic
+            sound = self._spoken(features, latents, first, end, seed, sent)
         frames = Rendering(
             nets.renderer,
             self._shown(symbols, first, end),
@@ -231,7 +234,13 @@ class Receiver:
         return quietest(latents.mel, features.silent, count - BLEND - QUIET, count - BLEND)
 
     def _spoken(
-        self, features: Features, latents: Latents, first: int, end: int, seed: int
+        self,
+        features: Features,
+        latents: Latents,
+        first: int,
+        end: int,
+        seed: int,
+        sent_at_all: bool,
     ) -> np.ndarray:
         """The sound of the frames ``first`` to before ``end``, at its level."""
         assert self._nets is not None and latents.mel is not None
@@ -244,8 +253,7 @@ class Receiver:
         self._rest = rest if len(rest) else None
         wave = wave[:samples]
         self._loud = np.append(self._loud, powers(wave))[-LOUD:]
-        level = np.clip(loud_level(self._loud), LEVEL / MEND, LEVEL * MEND)
-        gain = float(features.voice[-1]) / float(level)
+        gain = float(features.voice[-1]) / counted(loud_level(self._loud), sent_at_all)
         ramp = np.linspace(gain if self._gain is None else self._gain, gain, len(wave))
         self._gain = gain
         return np.clip(wave * ramp.astype(np.float32), -1, 1)

@@ -22,6 +22,13 @@ NOISE_STREAM = 2  # AVDiff has 0 and 1
 MEND, MEND_MADE_UP = 4.0, 32.0
 
 
+def counted(loud: float, sent: bool) -> float:
+    """The level that a voice decoded at ``loud`` counts as having, when it is brought to its own;
+    ``sent``: or made up."""
+    mend = MEND if sent else MEND_MADE_UP
+    return float(np.clip(loud, LEVEL / mend, LEVEL * mend))
+
+
 class Speaker:
     """The vocoder over a whole clip."""
 
@@ -37,12 +44,12 @@ class Speaker:
         start: int = 0,
         seed: int = 0,
         pitch: np.ndarray | None = None,
-        mend: float = MEND,
+        sent_at_all: bool = True,
     ) -> np.ndarray:
         """Mel float32 (2 N, 80), silence bool (N,), RMS of active speech -> float32 (samples,),
         from token ``start`` on. ``seed``: of the noise in it. ``pitch``: float32 (N,) in Hz as it
-        was sent; found in the mel where it is NaN, and where there is none. ``mend``: by how much
-        the sound may be made louder or quieter, to have its level."""
+        was sent; found in the mel where it is NaN, and where there is none. ``sent_at_all``:
+        whether the voice was, or is made up."""
         count = min(len(silent), start + -(-samples // SAMPLES_PER_FRAME))
         size = (count - start) * SAMPLES_PER_FRAME
         out = np.zeros(max(samples, size), np.float32)
@@ -55,7 +62,7 @@ class Speaker:
                 at = (a - start) * SAMPLES_PER_FRAME
                 room = out[max(0, at) : max(0, min(at + len(wave), size))]
                 room += wave[max(0, -at) :][: len(room)]
-        out *= level / np.clip(loud_level(powers(out[:size])), LEVEL / mend, LEVEL * mend)
+        out *= level / counted(loud_level(powers(out[:size])), sent_at_all)
         return np.clip(out, -1, 1, out=out)[:samples]
 
     @torch.inference_mode()
