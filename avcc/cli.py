@@ -19,7 +19,7 @@ import click
 from avcc.errors import AvccError, ModelError
 from avcc.files import Decoding, Encoding, Work
 from avcc.options import extras, face, largest, longest, many, outputs, part, raw
-from avcc.stages import MODES
+from avcc.stages import MODES, SEGMENT_SECONDS
 from avcc.terminal import (
     DEFECT,
     FAILED,
@@ -143,15 +143,19 @@ def _common(command: Callable[..., int]) -> Callable[..., int]:
 @largest(8192 * 4320, "Refuse larger pictures: memory grows with them.")
 @_common
 def encode(voice: Voice, sources: tuple[str, ...], bitrate: float, mode: str, scene: bool,
-           fec: bool, live: bool, seed: int, max_duration: float, max_pixels: int, device: str,
-           force: bool, output: str | None, **options: Any) -> int:  # fmt: skip
+           fec: bool, live: bool, segment: float | None, seed: int, max_duration: float,
+           max_pixels: int, device: str, force: bool, output: str | None,
+           **options: Any) -> int:  # fmt: skip
     """CLIP (a video of a person talking; - is standard input) becomes a small .avc file.
 
     Without -o, talk.mp4 becomes talk.avc beside it. Many clips: see --out-dir and --jobs.
     """
     if live and scene:
         raise click.UsageError("--scene looks at a whole clip, and --live has none")
-    work = Encoding(bitrate, mode, scene, fec, seed, max_duration, max_pixels, device, force, live)
+    if segment and not live:
+        raise click.UsageError("--segment is for --live")
+    limits = max_duration, max_pixels, device, force
+    work = Encoding(bitrate, mode, scene, fec, seed, *limits, live, segment or SEGMENT_SECONDS)
     if _are_many(sources, **options):
         return _batch(voice, work, sources, output is not None, **options)
     check_source(sources[0])

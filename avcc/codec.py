@@ -38,6 +38,7 @@ from avcc.span import span
 from avcc.stages import (
     FRAME_RATE,
     SEGMENT_FRAMES,
+    SEGMENT_SECONDS,
     Clip,
     Crop,
     Features,
@@ -108,13 +109,16 @@ class Codec:
         mode: str = "auto",
         fec: bool = False,
         seed: int = 0,
+        segment: float = SEGMENT_SECONDS,
         warn: Warn | None = None,
     ) -> Sender:
-        """What codes a clip that isn't over, as an open stream (``live.sender``)."""
+        """What codes a clip that isn't over, as an open stream (``live.sender``), in segments of
+        ``segment`` seconds, 0.2 to 4, which is what the far end waits for at least."""
         check_mode(mode, sound)
+        each = round(segment * float(FRAME_RATE))
         return Sender(
             self._encoder, bitrate,
-            crop=crop, sound=sound, mode=mode, fec=fec, seed=seed, warn=warn,
+            crop=crop, sound=sound, mode=mode, fec=fec, seed=seed, each=each, warn=warn,
         )  # fmt: skip
 
     def receiver(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, ClassVar, Protocol
 
 from avcc.incoming import Incoming
+from avcc.stages import SEGMENT_SECONDS
 from avcc.terminal import read_bytes, undisturbed
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Work(Protocol):
 @dataclass(frozen=True)
 class Encoding:
     """A clip to an ``.avc`` file. ``bitrate``: bits a second; ``max_duration``: seconds; ``live``:
-    each segment is written when it is there."""
+    each segment, of ``segment`` seconds, is written when it is there."""
 
     bitrate: float
     mode: str
@@ -60,6 +61,7 @@ class Encoding:
     device: str
     force: bool
     live: bool = False
+    segment: float = SEGMENT_SECONDS
     stages: ClassVar[tuple[str, ...]] = ("reading", "following", "fitting")
 
     def target(self, source: str, folder: str | None = None) -> str:
@@ -103,7 +105,7 @@ class Encoding:
         clip = opened(media, max_pixels=self.max_pixels, warn=warn)
         sender = Codec(self.device).sender(
             self.bitrate, crop=clip.crop, sound=clip.sounds, mode=self.mode, fec=self.fec,
-            seed=self.seed, warn=warn,
+            seed=self.seed, segment=self.segment, warn=warn,
         )  # fmt: skip
         size = frames = 0
         stopped: BaseException | None = None

@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from avcc.stages import SEGMENT_SECONDS
+
 _TIME = re.compile(r"(?:(?:([0-9]{1,3}):)?([0-5]?[0-9]):)?([0-9]{1,7}(?:\.[0-9]*)?)s?")
 
 
@@ -57,8 +59,11 @@ def largest(default: int, told: str) -> Any:
 
 
 def extras(command: Any) -> Any:
-    """The options ``--scene``, ``--fec`` and ``--live`` of ``encode``."""
+    """The options ``--scene``, ``--fec``, ``--live`` and ``--segment`` of ``encode``."""
     for option in (
+        click.option("--segment", type=click.FloatRange(0.4, SEGMENT_SECONDS), metavar="SECONDS",
+                     help="Of --live: what is waited for; less is sooner, and takes more bits."
+                     f" [default: {SEGMENT_SECONDS:g}]"),
         click.option("--live", is_flag=True,
                      help="Write each segment when it is there: for a clip that isn't over."),
         click.option("--fec", is_flag=True,

@@ -16,7 +16,7 @@ import numpy as np
 from avcc.diffusion.sample import plan
 from avcc.errors import AvccError, FormatError
 from avcc.shots import neighbours
-from avcc.stages import FRAME_RATE, PITCH_FRAMES, SAMPLES_PER_FRAME, SEGMENT_FRAMES, Stream
+from avcc.stages import FRAME_RATE, PITCH_FRAMES, SAMPLES_PER_FRAME, Stream
 
 # Frames beyond a window that it depends on: estimator and driver hear 40, motion is interpolated
 # between codes that lie up to 50 apart.
@@ -45,7 +45,10 @@ class Span:
 
     def of(self, stream: Stream) -> Stream:
         """The stream without the segments, copies, and parts of the pitch that aren't needed."""
-        spoken = {n * SEGMENT_FRAMES // PITCH_FRAMES for n in self.segments}
+        each = stream.head.segment_frames
+        spoken = {
+            end // PITCH_FRAMES for n in self.segments for end in (n * each, (n + 1) * each - 1)
+        }
         kept = (p if n in self.segments else None for n, p in enumerate(stream.segments))
         pitch = (p if n in spoken else None for n, p in enumerate(stream.pitch))
         copies = (c if n in self.segments else None for n, c in enumerate(stream.copies))
@@ -82,5 +85,5 @@ def span(stream: Stream, start: float = 0.0, duration: float | None = None) -> S
     needed: set[int] = set()
     for a, b in windows:
         ends = max(0, a - REACH), min(head.frames, b + REACH) - 1
-        needed.update(range(ends[0] // SEGMENT_FRAMES, ends[1] // SEGMENT_FRAMES + 1))
+        needed.update(range(*(end // head.segment_frames + i for i, end in enumerate(ends))))
     return Span(first, last, windows, frozenset(needed))

@@ -18,7 +18,8 @@ FRAME_RATE = Fraction(25)
 SCENE_EDGE = 0.06  # of the crop's side: how far it fades into its surroundings
 SAMPLE_RATE = 16_000
 SAMPLES_PER_FRAME = 640  # 16,000 / 25: one frame, one token of each branch
-SEGMENT_FRAMES = 100  # 4 s: each segment decodes on its own
+SEGMENT_FRAMES = 100  # 4 s, unless the head says less: each segment decodes on its own
+SEGMENT_SECONDS = SEGMENT_FRAMES / float(FRAME_RATE)
 
 MOTION = 20  # coefficients of a motion code
 SHAPE = 24  # coefficients of a face's shape
@@ -100,7 +101,7 @@ class Identity:
 
 @dataclass(frozen=True)
 class Segment:
-    """Symbols of at most ``SEGMENT_FRAMES`` frames; decodes without any other segment.
+    """Symbols of at most ``Head.segment_frames`` frames; decodes without any other segment.
 
     ``motion``: int64 (ceil(frames / stride), K), quantiser indices (not differences) of the frames
     0, stride, 2 * stride... of the segment; (0, K) where none are sent. ``semantic``: int64
@@ -125,7 +126,8 @@ class Copy:
 
 @dataclass(frozen=True)
 class Head:
-    """The fixed binary head of a file (docs/format.md)."""
+    """The fixed binary head of a file (docs/format.md). ``segment_frames``: of each segment but the
+    last one."""
 
     model: bytes  # 4 bytes: the start of the SHA-256 of the codebook file
     rate: Fraction  # frames a second
@@ -134,6 +136,16 @@ class Head:
     crop: Crop | None
     seed: int  # 16 bits, of the decoder's noise
     point: OperatingPoint
+    segment_frames: int = SEGMENT_FRAMES
+
+    @property
+    def segments(self) -> int:
+        """How many segments there are."""
+        return -(-self.frames // self.segment_frames)
+
+    def frames_of(self, number: int) -> int:
+        """Frames of a segment: as many as of all, or what is left for the last one."""
+        return min(self.segment_frames, self.frames - number * self.segment_frames)
 
 
 @dataclass(frozen=True)

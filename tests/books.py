@@ -62,15 +62,16 @@ def symbols(
     pitch: float = 0.0,
     coarse: OperatingPoint | None = None,
     own: tuple[OperatingPoint, ...] = (),
+    each: int = SEGMENT_FRAMES,
 ) -> Symbols:
     """A clip of random symbols for ``book()``; ``spread``: of the motion, in quantiser steps;
     ``pitch``: how much it moves, nothing is sent where it doesn't; ``coarse``: of copies; ``own``:
-    of segments in turn, in an open stream."""
+    of segments in turn, in an open stream; ``each``: frames of a segment."""
     point = point or OperatingPoint(2, 1, 1, True)
     rng = np.random.default_rng(seed)
 
     def segment(start: int, point: OperatingPoint) -> Segment:
-        n = min(SEGMENT_FRAMES, frames - start)
+        n = min(each, frames - start)
         rows = -(-n // point.motion_stride) if point.motion_stride else 0
         motion = np.rint(rng.normal(0, spread, (rows, DIRECTIONS))).astype(np.int64).cumsum(0)
         tokens = rng.integers(0, TOKENS, n)
@@ -81,7 +82,7 @@ def symbols(
         acoustic[tokens == TOKENS - 1] = 0
         return Segment(n, motion, tokens, acoustic)
 
-    starts = range(0, frames, SEGMENT_FRAMES)
+    starts = range(0, frames, each)
     points = tuple(own[n % len(own)] for n in range(len(starts))) if own else ()
     segments = tuple(segment(start, points[n] if own else point) for n, start in enumerate(starts))
     voice = rng.integers(0, LEVELS, VOICE if sound else 0)
@@ -94,6 +95,7 @@ def symbols(
         crop=crop,
         seed=seed & 0xFFFF,
         point=point,
+        segment_frames=each,
     )
     moves = rng.normal(0, pitch, frames) if pitch else np.zeros(0)
     codes = np.rint(moves).astype(np.int64).cumsum()

@@ -59,15 +59,16 @@ def main() -> None:
             scene, fec = name == "scene", name == "copies"
             data = avcc.encode(clip, rate, mode=mode, seed=seed, scene=scene, fec=fec)
             _write(path, data)
-    path = FOLDER / f"{weights.default().hex()}-live.avc"
-    if not path.exists():
-        _write(path, call())
+    for name, seconds in {"live": 4.0, "short": 1.0}.items():
+        path = FOLDER / f"{weights.default().hex()}-{name}.avc"
+        if not path.exists():
+            _write(path, call(seconds))
 
 
-def call() -> bytes:
+def call(segment: float) -> bytes:
     """An open stream with a cut at 6 s, a later key frame in pieces, and copies."""
-    renewal.HURRIED = 0.4, 2  # in half the time: tests/fuzz.py takes files of at most 20 s
-    sender, film = Codec("cpu").sender(2000, fec=True), Call(talk(9.0))
+    renewal.HURRIED = 0.4, 8.0  # in half the time: tests/fuzz.py takes files of at most 20 s
+    sender, film = Codec("cpu").sender(2000, fec=True, segment=segment), Call(talk(9.0))
     out = b""
     for first in range(0, 430, PIECE):
         pictures, sound = film.piece(first)

@@ -6,7 +6,8 @@ codebook (``safetensors.numpy.load_file``), raises ``Wrong`` for a file to refus
 
     head        model (hexadecimal), seed, rate [numerator, denominator] in lowest terms, frames,
                 samples, stride, layers, step, semantic (0 or 1), crop [x, y, side, width, height]
-                or None; open (True) where the stream is open
+                or None; open (True) where the stream is open; each (frames a segment) where that
+                isn't 100
     identities  a list of dicts: frame, side, shape, voice, picture (bytes)
     segments    a list of dicts, None where one is lost: motion (a list of codes, absolute values),
                 semantic (a token a frame), acoustic (a list a frame, empty if it is silent), and
@@ -137,7 +138,7 @@ def read_point(fields: Fields) -> dict[str, int]:
     return {"stride": stride, "layers": layers, "step": fields.varint(0, 255)}
 
 
-def length_of(found: list[Chunk | None], sound: bool) -> tuple[int, int]:
+def length_of(found: list[Chunk | None], sound: bool, each: int) -> tuple[int, int]:
     """Frames and samples of an open stream, of which all but the head is given."""
     last = -1
     for kind, flags, payload, _ in filter(None, found):
@@ -150,17 +151,17 @@ def length_of(found: list[Chunk | None], sound: bool) -> tuple[int, int]:
                 return length
             if kind == "S":
                 number = read_number(fields, flags)
-                last = max(last, number if number < 21_600 else -1)
+                last = max(last, number if each * number < 2_160_000 else -1)
         except Wrong:
             continue
     need(last >= 0, "an open stream without a segment")
-    frames = 100 * (last + 1)
+    frames = each * (last + 1)
     return frames, 640 * frames if sound else 0
 
 
 def read_head(flags: int, payload: bytes, minor: int, found: list[Chunk | None]) -> dict[str, Any]:
     """``found``: what follows."""
-    need(flags < 32, "unknown flags of the head")
+    need(flags < (64 if minor > 4 else 32), "unknown flags of the head")
     fields, rate, crop = Fields(payload), Fraction(25), None
     head: dict[str, Any] = {"model": fields.take(4).hex()}
     head["seed"] = int.from_bytes(fields.take(2), "big") if flags & 16 else 0
@@ -168,9 +169,11 @@ def read_head(flags: int, payload: bytes, minor: int, found: list[Chunk | None])
     if flags & 8:
         rate = Fraction(fields.varint(1, 1_000_000), fields.varint(1, 1_000_000))
         need(Fraction(1, 1000) <= rate <= 1000, "the frame rate is out of range")
+    if flags & 32:
+        head["each"] = fields.varint(5, 99)
     if minor >= 4 and payload[fields.at : fields.at + 1] == b"\0":
         fields.take(1)
-        frames, samples = length_of(found, flags & 4 > 0)
+        frames, samples = length_of(found, flags & 4 > 0, head.get("each", 100))
         head["open"] = True
     else:
         frames, samples = read_length(fields, flags & 4 > 0)
@@ -260,7 +263,7 @@ def read_copy(flags: int, payload: bytes, head: Any, arrays: Any) -> tuple[int, 
     fields = Fields(payload)
     try:
         number = read_number(fields, flags)
-        need(100 * number < head["frames"], "there is no such segment")
+        need(head.get("each", 100) * number < head["frames"], "there is no such segment")
         point = read_point(fields)
     except Wrong:
         return -1, None
@@ -275,8 +278,13 @@ def read_pointed(code: bytes, number: int, point: Any, head: Any, arrays: Any) -
     steps = len(arrays["context.motion_first"])
     need(point["step"] < steps or not point["stride"], "no such step")
     need(point["layers"] <= len(arrays["context.acoustic_class"]), "no such layer")
-    frames = min(100, head["frames"] - 100 * number)
-    return point | read_segment(code, frames, head | point, arrays)
+    return point | read_segment(code, frames_of(number, head), head | point, arrays)
+
+
+def frames_of(number: int, head: Any) -> int:
+    """Frames of a segment."""
+    each: int = head.get("each", 100)
+    return min(each, head["frames"] - each * number)
 
 
 def read_motion(coder: Decoder, frames: int, head: Any) -> list[list[int]]:
@@ -388,7 +396,7 @@ def read(data: bytes, arrays: Any) -> dict[str, Any]:
     need(head["step"] < steps or not head["stride"], "the codebook has no such step")
     need(head["layers"] <= len(arrays["context.acoustic_class"]), "it has no such layer")
     identities: list[dict[str, Any]] = []
-    segments: list[dict[str, Any] | None] = [None] * -(-frames // 100)
+    segments: list[dict[str, Any] | None] = [None] * -(-frames // head.get("each", 100))
     reports: list[str] = []
     cuts: list[int] | None = None
     pitch: dict[int, Any] = {}
@@ -423,12 +431,13 @@ def read(data: bytes, arrays: Any) -> dict[str, Any]:
                 point = read_point(fields) if head.get("open") else {}
                 need(number not in seen, "the segment comes twice")
                 seen.add(number)
-                count = min(100, frames - 100 * number)
                 if point:
                     found = read_pointed(fields.rest(), number, point, head, arrays)
                     segments[number] = found
                 else:
-                    segments[number] = read_segment(fields.rest(), count, head, arrays)
+                    segments[number] = read_segment(
+                        fields.rest(), frames_of(number, head), head, arrays
+                    )
             elif kind == "c" and cuts is None:
                 cuts = read_cuts(flags, payload, frames)
             elif kind == "p":

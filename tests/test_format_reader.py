@@ -50,6 +50,8 @@ def by_avcc(data: bytes, book: Codebook) -> dict[str, Any]:
     ]
     segments = [seg and told_of(seg, silence) for seg in clip.segments]
     named = dict(zip(FIELDS.split(), head, strict=True))
+    if h.segment_frames != 100:
+        named["each"] = h.segment_frames
     if stream.points:
         named["open"] = True
         own = enumerate(clip.segments)
@@ -95,7 +97,8 @@ def clip_of(seed: int) -> Stream:
     tune = (0.0, 0.3, 3.0, 300.0)[seed // 2 % 4]
     coarse = OperatingPoint(seed % 7, seed % 2, seed % 2, point.semantic) if seed % 3 else None
     own = tuple(replace(point, motion_stride=n, motion_step=n % 3) for n in (seed % 9, 1, 50))
-    how = crop, 1 + seed, tune, coarse, own if seed % 5 > 2 else ()
+    each = (100, 5 + seed, 99)[seed % 3]
+    how = crop, 1 + seed, tune, coarse, own if seed % 5 > 2 else (), each
     clip = books.symbols(seed, frames, point, seed % 4 < 3, spread, *how)
     head = replace(clip.head, rate=Fraction(1 + seed, 1 + seed % 9) if seed % 2 else Fraction(25))
     first = replace(clip.identities[0], frame=int(rng.integers(frames)) if seed % 6 > 3 else 0)

@@ -126,7 +126,7 @@ def test_a_long_clip_must_be_asked_for(tmp_path, capsys) -> None:
         replace(symbols.head, frames=2 * 3600 * 25 + 1),
         replace(symbols.head, samples=2 * 3600 * 16_000 + 1),
     ):
-        count = layout.segments(head.frames)
+        count = head.segments
         data = coded(replace(symbols, head=head, segments=(None,) * count))
         with pytest.raises(FormatError, match=r"7200 s are allowed.*--max-duration"):
             read(data, Limits())
@@ -146,7 +146,7 @@ def _stream(identities: int = 1, frames: int = 100 * 150) -> Stream:
     """A stream of another's model whose codes are never looked into."""
     head = Head(b"none", short().head.rate, frames, 0, None, 0, OperatingPoint(0, 0, 0, False))
     keys = tuple((frame, 8, b"", b"p") for frame in range(identities))
-    return Stream(head, keys, (b"",) * layout.segments(frames))
+    return Stream(head, keys, (b"",) * head.segments)
 
 
 def test_key_frames_have_a_limit() -> None:
@@ -159,7 +159,9 @@ def test_key_frames_have_a_limit() -> None:
 def test_chunks_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     data, more = write(_stream()), pack_chunk(layout.TEXT, 0, b"hi")
     there = sum(1 for _ in chunks(data))
-    assert layout.segments(layout.FRAMES_MOST) * 3 < CHUNKS_MOST
+    head = replace(_stream().head, frames=layout.FRAMES_MOST)
+    assert head.segments * 3 < CHUNKS_MOST, "a day with copies"
+    assert replace(head, segment_frames=10).segments < CHUNKS_MOST
     monkeypatch.setattr("avcc.container.read.CHUNKS_MOST", there + 5)
     whole = data + more * 5
     assert read(whole) == read(data)

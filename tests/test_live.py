@@ -32,7 +32,7 @@ from avcc.incoming import Incoming
 from avcc.live import renewal, sender
 from avcc.media.read import read as read_media
 from avcc.media.write import write as write_media
-from avcc.stages import SAMPLES_PER_FRAME, Clip
+from avcc.stages import SAMPLES_PER_FRAME, Clip, KeyFrame
 from avcc.terminal import undisturbed
 from tests.test_codec import talk
 
@@ -58,11 +58,15 @@ def pieces(clip: Clip) -> list[tuple[np.ndarray, np.ndarray | None]]:
 
 @cache
 def sent(
-    fec: bool = False, mode: str = "auto", sound: bool = True, seconds: float = SECONDS
+    fec: bool = False,
+    mode: str = "auto",
+    sound: bool = True,
+    seconds: float = SECONDS,
+    segment: float = 4.0,
 ) -> tuple[bytes, ...]:
     """The bytes after each piece, and after the end."""
     clip = talk(seconds) if sound else replace(talk(seconds), audio=None)
-    sender = Codec("cpu").sender(RATE, sound=sound, mode=mode, fec=fec)
+    sender = Codec("cpu").sender(RATE, sound=sound, mode=mode, fec=fec, segment=segment)
     return (*(sender(*piece) for piece in pieces(clip)), sender.close())
 
 
@@ -96,6 +100,53 @@ def test_segments_are_sent_as_soon_as_they_can_be() -> None:
     assert told["open"] and told["mode"] == "av"
     assert any(line.startswith("live") for line in lines(told))
     assert write(stream) == data, "written as the file's own writer would"
+
+
+def test_short_segments_come_sooner() -> None:
+    """Of a second each: after 25 frames, the 10 that are heard as well, and what a piece rounds."""
+    parts = sent(True, segment=1.0)
+    data = b"".join(parts)
+    when = [number for number, part in enumerate(parts) if part]
+    assert when == [3, 5, 8, 10, 13, 15, 18, 20, len(parts) - 1]
+    assert data[9] == layout.SHORT and is_open(data)
+    stream = read(data)
+    assert stream.head.segment_frames == 25 and len(stream.segments) == 9 == len(stream.copies)
+    assert write(stream) == data and not stream.damage
+    told = info(data)
+    assert told["format"] == "1.5" and told["segment_s"] == 1
+    assert any("each segment of 1 s" in line for line in lines(told))
+    counts, sound, said = shown(*parts)
+    assert len(counts) == 9 and sum(counts) == 225 and not said
+    ends = np.cumsum(counts[:-1]) - 25 * np.arange(1, 9)
+    assert ends.min() >= -15 and ends.max() <= -5, "where it is quiet, a little before the segment"
+    whole = avcc.decode(data, steps=1)
+    assert whole.audio is not None and len(sound) == len(whole.audio)
+    level = np.sqrt(np.square(sound).mean() / np.square(whole.audio).mean())
+    assert 0.5 < level < 2
+    counts, _, said = shown(without(data, 3))
+    assert sum(counts) == 225 and any("Segment 3" in s and "copy" in s for s in said)
+
+
+def test_segments_that_are_too_short() -> None:
+    sender = Codec("cpu").sender(RATE, segment=0.1)
+    with pytest.raises(FormatError, match="length of a segment is 2"):
+        for piece in pieces(talk(SHORT)):
+            sender(*piece)
+
+
+def test_pieces_of_a_key_frame_are_worth_their_framing() -> None:
+    """In short segments they come with every so many, and as much comes in a minute."""
+    key = KeyFrame(np.stack(list(talk().frames))[0], np.zeros((478, 2), np.float32), 9)
+    sizes = {}
+    for seconds in (4.0, 1.0, 0.4):
+        renewed = renewal.Renewal(RATE * seconds / 8, seconds)
+        renewed.take(key, lambda _: b"code")
+        came = [len(renewed.piece()) for _ in range(round(60 / seconds))]
+        renewed.close()
+        assert all(size > renewal.LEAST for size in list(filter(None, came))[:-1])
+        assert max(came) <= 0.1 * RATE * 4 / 8
+        sizes[seconds] = sum(came)
+    assert min(sizes.values()) > 1000 and max(sizes.values()) < 1600
 
 
 def test_what_comes_is_shown_part_by_part() -> None:
@@ -150,8 +201,8 @@ def test_pictures_go_on_where_the_part_before_ended() -> None:
 
 def test_later_key_frames_come_along(monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody dims the light; after a while the picture has it too."""
-    monkeypatch.setattr(renewal, "PIECES", 2)
-    monkeypatch.setattr(sender, "SPREAD", 2)
+    monkeypatch.setattr(renewal, "SECONDS", 8.0)
+    monkeypatch.setattr(sender, "SPREAD", 8.0)
     near, call, parts, done = Codec("cpu").sender(RATE), Call(talk(SECONDS)), [], 600
     for begin in range(0, done, PIECE):
         pictures, sound = call.piece(begin)
@@ -344,6 +395,8 @@ def test_the_command_line(
 ) -> None:
     out = tmp_path / "talk.avc"
     assert main(["encode", "--live", "--scene", str(film), "-o", str(out)]) == USAGE
+    assert main(["encode", "--segment", "1", str(film), "-o", str(out)]) == USAGE
+    assert main(["encode", "--live", "--segment", "9", str(film), "-o", str(out)]) == USAGE
     short = ["--max-duration", "4", "--mode", "audio-driven"]
     assert main(["encode", "--live", *short, str(film), "-o", str(out)]) == OK
     assert re.search(r"4\.00 s.*kbps", told := capsys.readouterr().err) and "max-duration" in told

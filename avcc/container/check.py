@@ -10,7 +10,7 @@ from typing import Any
 
 from avcc.container import layout
 from avcc.container.read import chunks
-from avcc.stages import SEGMENT_FRAMES, Head
+from avcc.stages import Head
 
 NAMES = {
     layout.HEAD: "head",
@@ -39,8 +39,8 @@ def gaps(head: Head, lost: Collection[int]) -> list[Gap]:
     runs = []
     for _, run in groupby(enumerate(sorted(lost)), lambda pair: pair[1] - pair[0]):
         numbers = [number for _, number in run]
-        last_frame = min(head.frames, SEGMENT_FRAMES * (numbers[-1] + 1)) - 1
-        runs.append(Gap(numbers[0], numbers[-1], SEGMENT_FRAMES * numbers[0], last_frame))
+        first_frame, end = (head.segment_frames * n for n in (numbers[0], numbers[-1] + 1))
+        runs.append(Gap(numbers[0], numbers[-1], first_frame, min(head.frames, end) - 1))
     return runs
 
 
@@ -65,7 +65,7 @@ def check(
         "whole": not damage and not lost and not copied,
         "verified": "symbols" if verified else "checksums",
         "chunks": {name: kinds[name] for name in (*NAMES.values(), "other")},
-        "segments": layout.segments(head.frames),
+        "segments": head.segments,
         "segments_lost": sorted(lost),
         "segments_copied": sorted(copied),
         "damage": list(damage),

@@ -72,6 +72,7 @@ def info(data: bytes, book: Codebook | None = None) -> dict[str, Any]:
         "open": bool(stream.points),
         "mode": mode_of(head),
         "segments": len(stream.segments),
+        "segment_s": round(float(head.segment_frames / head.rate), 3),
         "key_frames": [
             {"frame": f, "side": s, "bytes": len(p)} for f, s, _, p in stream.identities
         ],
@@ -119,7 +120,8 @@ def lines(told: dict[str, Any]) -> list[str]:
         f"{told['mode']}: motion {motion}; voice {voice}",
     ]
     if told["open"]:
-        out[-1] = f"live, each segment in its own way; begun as {out[-1]}"
+        each = f"each segment of {told['segment_s']:g} s in its own way"
+        out[-1] = f"live, {each}; begun as {out[-1]}"
     if told["cuts"]:
         out.append(f"{len(told['cuts']) + 1} shots")
     if crop is not None:
@@ -182,7 +184,7 @@ def _split(stream: Stream, book: Codebook | None) -> tuple[float | None, str, li
     for number, payload in enumerate(keep):
         if payload is None:
             continue
-        frames = coder.segment_frames(stream.head, number)
+        frames = stream.head.frames_of(number)
         reader = coder.Decoder(book, payload)
         try:
             seg = segment(reader, book, stream.point(number), frames, None)

@@ -24,8 +24,8 @@ from avcc.stages import (
 
 SIGNATURE = b"\x89AVC\r\n\x1a\n"
 MAJOR = 1
-# Minor versions: the first that have such a chunk, and open streams.
-PLAIN, PITCHED, SCENIC, COPIED, OPEN = 0, 1, 2, 3, 4
+# Minor versions: the first that have such a chunk, open streams, and segments of another length.
+PLAIN, PITCHED, SCENIC, COPIED, OPEN, SHORT = 0, 1, 2, 3, 4, 5
 START = len(SIGNATURE) + 2  # where the first chunk lies
 
 # Chunk types, as numbers.
@@ -34,12 +34,13 @@ HEAD, IDENTITY, SEGMENT, PIECE, COPY, CUTS, END, PITCH, SCENE, TEXT = b"HISircep
 PAYLOAD_MOST = {HEAD: 64, IDENTITY: 1 << 21, SEGMENT: 1 << 18}
 OTHER_MOST = 1 << 20
 
-CROPPED, SEMANTIC, SOUND, RATED, SEEDED = 1, 2, 4, 8, 16  # flags of the head
+CROPPED, SEMANTIC, SOUND, RATED, SEEDED, PARTED = 1, 2, 4, 8, 16, 32  # flags of the head
 LATER = 1  # flag of an identity: a varint frame number stands in front
 # Flags of a segment, copy or part of the pitch: its number, or this, and a varint number in front.
 NUMBERED = 127
 
 FRAMES_MOST = 25 * 3600 * 24
+SEGMENT_LEAST = 5  # frames a segment
 SAMPLES_MOST = FRAMES_MOST * SAMPLES_PER_FRAME
 RATE_TERM_MOST = 1_000_000  # numerator and denominator of the frame rate
 RATE_MOST = 1000  # frames a second
@@ -50,7 +51,8 @@ PICTURE_MOST = 1 << 20  # bytes
 CODE_MOST = 65_535  # bytes of the code of shape and voice
 VARINT_BYTES = 5
 
-Ending = Callable[[bool], tuple[int, int]]  # whether there is sound -> frames, samples
+# Whether there is sound, and frames a segment -> frames, samples.
+Ending = Callable[[bool, int], tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -149,11 +151,6 @@ def parse_chunk(data: bytes, start: int) -> Chunk:
     return Chunk(kind, flags, payload, start, cursor.at)
 
 
-def segments(frames: int) -> int:
-    """How many segments a clip of ``frames`` frames has."""
-    return -(-frames // SEGMENT_FRAMES)
-
-
 def pitches(frames: int) -> int:
     """How many parts the pitch of a clip of ``frames`` frames has."""
     return -(-frames // PITCH_FRAMES)
@@ -170,6 +167,7 @@ def check_head(head: Head) -> None:
     bounded(head.frames, 1, FRAMES_MOST, "number of frames")
     bounded(head.samples, 0, SAMPLES_MOST, "number of samples")
     bounded(head.seed, 0, 0xFFFF, "seed")
+    bounded(head.segment_frames, SEGMENT_LEAST, SEGMENT_FRAMES, "length of a segment")
     bounded(point.motion_stride, 0, STRIDE_MOST, "motion stride")
     bounded(point.motion_step, 0, STEP_MOST, "motion step")
     bounded(point.acoustic_layers, 0, LAYERS_MOST, "number of acoustic layers")
@@ -206,6 +204,9 @@ def pack_head(head: Head, opened: bool = False) -> tuple[int, bytes]:
     if head.rate != 25:
         flags |= RATED
         out += varint(head.rate.numerator) + varint(head.rate.denominator)
+    if head.segment_frames != SEGMENT_FRAMES:
+        flags |= PARTED
+        out += varint(head.segment_frames)
     flags |= SOUND if head.samples else 0
     out += varint(0) if opened else pack_length(head.frames, head.samples)
     flags |= SEMANTIC if point.semantic else 0
@@ -237,8 +238,8 @@ def parse_head(
 ) -> Head:
     """The head; ``FormatError`` for anything out of range. Fields that a later minor version
     appends are passed over. ``ending``: tells frames and samples of an open stream, from whether it
-    has sound; without it there are no open streams."""
-    if flags >= 2 * SEEDED:
+    has sound and the length of a segment; without it there are no open streams."""
+    if flags >= 2 * (SEEDED if minor < SHORT else PARTED):
         raise FormatError("The head has flags that this version does not know.")
     cursor = Cursor(payload)
     model = cursor.take(4)
@@ -249,10 +250,13 @@ def parse_head(
     if flags & RATED:
         numerator = cursor.varint(RATE_TERM_MOST, "numerator of the frame rate", 1)
         rate = Fraction(numerator, cursor.varint(RATE_TERM_MOST, "denominator of the rate", 1))
+    each = SEGMENT_FRAMES
+    if flags & PARTED:
+        each = cursor.varint(SEGMENT_FRAMES - 1, "length of a segment", SEGMENT_LEAST)
     sound = bool(flags & SOUND)
     if ending and payload[cursor.at : cursor.at + 1] == varint(0):
         cursor.take(1)
-        frames, samples = ending(sound)
+        frames, samples = ending(sound, each)
     else:
         frames, samples = parse_length(cursor, sound)
     point = parse_point(cursor, bool(flags & SEMANTIC))
@@ -263,6 +267,6 @@ def parse_head(
         crop = Crop(x, y, side, width, height)
     if minor == PLAIN and cursor.rest():
         raise FormatError("The head is longer than its fields.")
-    head = Head(model, rate, frames, samples, crop, seed, point)
+    head = Head(model, rate, frames, samples, crop, seed, point, each)
     check_head(head)
     return head

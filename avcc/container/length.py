@@ -9,7 +9,7 @@ from functools import cached_property
 from avcc.container import layout
 from avcc.container.layout import Chunk, Cursor
 from avcc.errors import FormatError
-from avcc.stages import SAMPLES_PER_FRAME, SEGMENT_FRAMES
+from avcc.stages import SAMPLES_PER_FRAME
 
 
 class Length:
@@ -27,9 +27,10 @@ class Length:
         """All that follows, in order."""
         return list(self._found)
 
-    def __call__(self, sound: bool) -> tuple[int, int]:
-        """(frames, samples): what the first end says that makes sense, or all segments up to the
-        last one that is there. ``FormatError`` where there is neither."""
+    def __call__(self, sound: bool, each: int) -> tuple[int, int]:
+        """(frames, samples), of segments of ``each`` frames: what the first end says that makes
+        sense, or all segments up to the last one that is there. ``FormatError``: there is
+        neither."""
         self.opened = True
         there = [chunk for chunk in self.chunks if isinstance(chunk, Chunk)]
         for chunk in there:
@@ -38,14 +39,14 @@ class Length:
                     length = _said(chunk, sound)
                     self.said = True
                     return length
-        last = -1
+        last, most = -1, -(-layout.FRAMES_MOST // each)
         for chunk in there:
             if chunk.type == layout.SEGMENT:
                 with suppress(FormatError):
-                    last = max(last, numbered(chunk, layout.segments(layout.FRAMES_MOST))[0])
+                    last = max(last, numbered(chunk, most)[0])
         if last < 0:
             raise FormatError("The stream ends before its first segment.")
-        frames = SEGMENT_FRAMES * (last + 1)
+        frames = each * (last + 1)
         return frames, frames * SAMPLES_PER_FRAME if sound else 0
 
 

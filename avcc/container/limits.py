@@ -13,7 +13,7 @@ from avcc.errors import FormatError
 from avcc.stages import FRAME_RATE, SAMPLE_RATE, Head
 
 BYTES_MOST = 1 << 28  # of a file; a day at 16 kbps has 173 million
-CHUNKS_MOST = 1 << 16  # three times the segments of a day; each costs a reader an object
+CHUNKS_MOST = 1 << 18  # a day in segments of half a second; each costs a reader an object
 TOLD_MOST = 100  # sentences about damage, and comments: more are counted only
 
 

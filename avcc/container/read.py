@@ -143,7 +143,7 @@ def read(data: bytes, limits: Limits = ALL) -> Stream:
             identities.append(one)
         elif chunk.type == layout.SEGMENT:
             try:
-                number, payload = numbered(chunk, layout.segments(head.frames))
+                number, payload = numbered(chunk, head.segments)
                 if length.opened:
                     point, payload = _pointed(payload, head)
             except FormatError as error:
@@ -171,7 +171,7 @@ def read(data: bytes, limits: Limits = ALL) -> Stream:
             raise FormatError(f"The file needs a feature {chr(chunk.type)!r} unknown to this avcc.")
     if not identities:
         raise FormatError("The key frame is damaged or missing.")
-    payloads = tuple(segments.get(n) for n in range(layout.segments(head.frames)))
+    payloads = tuple(segments.get(n) for n in range(head.segments))
     unended = length.opened and not length.said
     if unended:
         damage.append("The stream has no end: it was cut off, or is still being written.")
@@ -238,7 +238,7 @@ def _scene(chunk: Chunk, head: Head) -> tuple[int, bytes] | None:
 
 def _copy(chunk: Chunk, head: Head) -> tuple[int, tuple[OperatingPoint, bytes]]:
     """(number, (point, payload)) of a segment's copy; ``FormatError`` if out of range."""
-    number, rest = numbered(chunk, layout.segments(head.frames))
+    number, rest = numbered(chunk, head.segments)
     return number, _pointed(rest, head)
 
 

@@ -19,7 +19,7 @@ def write(stream: Stream, comment: str = "") -> bytes:
     """
     head = stream.head
     opened = bool(stream.points)
-    count = layout.segments(head.frames)
+    count, each = head.segments, head.segment_frames
     if len(stream.segments) != count:
         raise FormatError(f"{head.frames} frames don't make {len(stream.segments)} segments.")
     if len(stream.pitch) not in (0, layout.pitches(head.frames)):
@@ -44,11 +44,12 @@ def write(stream: Stream, comment: str = "") -> bytes:
     if stream.scene:
         parts.append(pack_scene(*stream.scene))
     for number, data in enumerate(stream.segments):
-        while frames and frames[0] < (number + 1) * SEGMENT_FRAMES:
+        while frames and frames[0] < (number + 1) * each:
             parts.append(waiting.pop(0))
             frames.pop(0)
-        part, inside = divmod(number * SEGMENT_FRAMES, PITCH_FRAMES)
-        pitch = stream.pitch[part] if stream.pitch and not inside else None
+        part, inside = divmod((number + 1) * each - 1, PITCH_FRAMES)
+        begins = inside < each and part < len(stream.pitch)
+        pitch = stream.pitch[part] if begins else None
         if pitch is not None:
             parts.append(_numbered(layout.PITCH, part, pitch))
         if data is not None:
@@ -129,6 +130,8 @@ def pack_copy(number: int, point: OperatingPoint, data: bytes) -> bytes:
 
 def _minor(stream: Stream) -> int:
     """The earliest minor version that has all that the stream has."""
+    if stream.head.segment_frames != SEGMENT_FRAMES:
+        return layout.SHORT
     if stream.points:
         return layout.OPEN
     if stream.copies:

@@ -26,7 +26,6 @@ from avcc.entropy.tables import Codebook
 from avcc.errors import FormatError, ModelError
 from avcc.stages import (
     PITCH_FRAMES,
-    SEGMENT_FRAMES,
     Copy,
     Head,
     Identity,
@@ -135,7 +134,7 @@ def encode(symbols: Symbols, book: Codebook) -> Stream:
         code = _written(book, identity, one.shape, one.voice, head.samples > 0)
         identities.append((one.frame, one.side, code, one.picture))
     payloads = tuple(
-        None if seg is None else coded(book, Copy(symbols.point(n), seg), segment_frames(head, n))
+        None if seg is None else coded(book, Copy(symbols.point(n), seg), head.frames_of(n))
         for n, seg in enumerate(symbols.segments)
     )
     parts = tuple(
@@ -143,7 +142,7 @@ def encode(symbols: Symbols, book: Codebook) -> Stream:
         for n, part in enumerate(symbols.pitch)
     )
     copies = tuple(
-        None if copy is None else (copy.point, coded(book, copy, segment_frames(head, n)))
+        None if copy is None else (copy.point, coded(book, copy, head.frames_of(n)))
         for n, copy in enumerate(symbols.copies)
     )
     rest = symbols.cuts, parts, symbols.scene, copies, symbols.points
@@ -167,9 +166,7 @@ def decode(stream: Stream, book: Codebook) -> Symbols:
             continue
         identities.append(Identity(picture, side, shape, voice, frame))
     found = (
-        None
-        if payload is None
-        else _copy((stream.point(n), payload), book, segment_frames(head, n))
+        None if payload is None else _copy((stream.point(n), payload), book, head.frames_of(n))
         for n, payload in enumerate(stream.segments)
     )
     segments = tuple(None if one is None else one.segment for one in found)
@@ -178,7 +175,7 @@ def decode(stream: Stream, book: Codebook) -> Symbols:
         for n, payload in enumerate(stream.pitch)
     )
     copies = tuple(
-        None if copy is None else _copy(copy, book, segment_frames(head, n))
+        None if copy is None else _copy(copy, book, head.frames_of(n))
         for n, copy in enumerate(stream.copies)
     )
     rest = stream.cuts, parts, stream.scene, copies, stream.points
@@ -207,11 +204,6 @@ def damage(stream: Stream, symbols: Symbols) -> tuple[str, ...]:
         if payload is not None and part is None
     ]
     return stream.damage + tuple(lost)
-
-
-def segment_frames(head: Head, number: int) -> int:
-    """Frames of segment ``number``: ``SEGMENT_FRAMES``, or what is left for the last one."""
-    return min(SEGMENT_FRAMES, head.frames - number * SEGMENT_FRAMES)
 
 
 def pitch_frames(head: Head, number: int) -> int:
@@ -263,7 +255,7 @@ def _check(head: Head, book: Codebook, segments: int, pitches: int) -> None:
             f"The stream needs the model {head.model.hex()}, this one is {book.id.hex()}."
         )
     check_point(head.point, book)
-    if segments != -(-head.frames // SEGMENT_FRAMES):
+    if segments != head.segments:
         raise FormatError(f"{head.frames} frames don't make {segments} segments.")
     if pitches not in (0, -(-head.frames // PITCH_FRAMES)):
         raise FormatError(f"{head.frames} frames don't make {pitches} parts of a pitch.")
@@ -280,5 +272,4 @@ __all__ = [
     "encode",
     "pitch_frames",
     "segment_bits",
-    "segment_frames",
 ]

@@ -32,6 +32,10 @@ MEASURES = {  # what: packages, and where the weights come from
         ("opencv-contrib-python",),
         "warping error along the source's DIS flow, above the source's own",
     ),
+    "grid of two pixels": (
+        ("torch",),
+        "what alternates from pixel to pixel over 16 pixels, above the source's; ours",
+    ),
     "PESQ-WB": (("pesq",), "ITU-T P.862.2"),
     "STOI, ESTOI": (("pystoi",), ""),
     "ViSQOL": (

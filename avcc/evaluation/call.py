@@ -16,7 +16,7 @@ import numpy as np
 from avcc.codec import Codec
 from avcc.media.live import PIECE
 from avcc.media.read import read
-from avcc.stages import SAMPLES_PER_FRAME, Clip
+from avcc.stages import SAMPLES_PER_FRAME, SEGMENT_SECONDS, Clip
 
 MINUTE = 1500  # frames
 
@@ -47,10 +47,11 @@ class Call:
         return self._pictures[at], sound if self.sounds else None
 
 
-def held(clip: Clip, bitrate: float, minutes: float, shows: bool) -> str:
-    """A call of so many minutes: a line a minute on stderr, and what it was in all."""
+def held(clip: Clip, bitrate: float, minutes: float, shows: bool, segment: float) -> str:
+    """A call of so many minutes, in segments of so many seconds: a line a minute on stderr, and
+    what it was in all."""
     codec, call = Codec("cpu"), Call(clip)
-    sender = codec.sender(bitrate, crop=clip.crop, sound=call.sounds)
+    sender = codec.sender(bitrate, crop=clip.crop, sound=call.sounds, segment=segment)
     receiver = codec.receiver() if shows else None
     coding: list[float] = []
     showing: list[float] = []
@@ -101,9 +102,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("clip", type=Path)
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--bitrate", type=float, default=2000.0)
+    parser.add_argument("--segment", type=float, default=SEGMENT_SECONDS, help="seconds")
     parser.add_argument("--shows", action="store_true", help="decode it, too")
     options = parser.parse_args(arguments)
-    print(held(read(options.clip), options.bitrate, options.minutes, options.shows))
+    how = options.bitrate, options.minutes, options.shows, options.segment
+    print(held(read(options.clip), *how))
     return 0
 
 

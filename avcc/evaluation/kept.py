@@ -38,6 +38,7 @@ MEASURES = (
         "groups",
         "kernel",
         "landmarks",
+        "lattice",
         "likeness",
         "memory",
         "perceptual",

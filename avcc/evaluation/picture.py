@@ -18,12 +18,13 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from avcc.evaluation import contours, kernel, likeness, perceptual
+from avcc.evaluation import contours, kernel, lattice, likeness, perceptual
 from avcc.evaluation.digests import version
 from avcc.evaluation.landmarks import MediaPipeMesh
 from avcc.mesh import LIPS, MOUTH_GAPS, POINTS
 
 KERNEL_STRIDE = 5  # neighbours are too much alike to tell more
+GRID_STRIDE = 5  # a grid is in every picture
 LIKENESS_STRIDE = 5  # whom a face belongs to changes slowly
 _PACKAGES = ("dlib-bin", "mediapipe", "opencv-contrib-python", "pytorch-msssim", "torch")
 _EYES = ((33, 133), (362, 263))  # outer and inner corner of the right, inner and outer of the left
@@ -60,6 +61,7 @@ class PictureMeter:
         a, b = source[:count], decoded[:count]
         values = {"psnr": psnr(a, b), "ssim": ssim(a, b), "flicker": flicker(a, b)}
         values["ms_ssim"] = ms_ssim(a, b)
+        values["grid"] = lattice.grid(a[::GRID_STRIDE], b[::GRID_STRIDE])
         for name, network in (("lpips", self.lpips), ("second", self.second)):
             if network is not None:
                 pair = perceptual.distances(network, a[::stride], b[::stride])

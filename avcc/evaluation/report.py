@@ -43,6 +43,7 @@ METRICS = {
     "ssim": Metric("SSIM", 4, "high"),
     "ms_ssim": Metric("MS-SSIM", 4, "high"),
     "flicker": Metric("flicker, levels", 2, "near 0"),
+    "grid": Metric("grid of two pixels, levels", 3, "near 0"),
     "pesq": Metric("PESQ-WB", 3, "high"),
     "stoi": Metric("STOI", 3, "high"),
     "estoi": Metric("ESTOI", 3, "high"),

@@ -24,7 +24,6 @@ from avcc.stages import (
     FRAME_RATE,
     MOTION,
     SAMPLES_PER_FRAME,
-    SEGMENT_FRAMES,
     Features,
     Identity,
     KeyFrame,
@@ -33,8 +32,8 @@ from avcc.stages import (
     Symbols,
 )
 
-PAST = 2  # segments in front of the one that is decoded: what is heard and seen follows from them
-WINDOW = 80  # frames of them that AVDiff sees
+PAST = 200  # frames in front of the segment that is decoded, from which it follows
+WINDOW = 80  # of them that AVDiff sees
 BLEND = 10  # frames at the end of a segment that are made again when the next one is there
 QUIET = 20  # frames in front of these, at the quietest of which a piece ends
 HEADS_MOST = 1 << 22  # bytes in which a stream must have begun
@@ -70,7 +69,7 @@ class Receiver:
         warn: Callable[[str], None] | None = None,
     ) -> None:
         self._device, self._steps, self._seed, self._warn = device, steps, seed, warn
-        self._most = max(1, round(max_duration * FRAME_RATE / SEGMENT_FRAMES))  # segments
+        self._most = max(1, round(max_duration * FRAME_RATE))  # frames
         self._next = 0  # segment
         self._begin = 0  # frame with which the next part begins
         self._nets: Decoder | None = None
@@ -90,7 +89,8 @@ class Receiver:
         if stream is None:
             return
         over = ended or not stream.unended
-        count = min(len(stream.segments), self._most)
+        most = max(1, self._most // stream.head.segment_frames)
+        count = min(len(stream.segments), most)
         while self._next < count and (over or _is_settled(stream, self._next)):
             last = over and self._next == count - 1
             yield self._part(stream, self._next, last)
@@ -102,7 +102,7 @@ class Receiver:
             return
         for sentence in stream.damage:
             self._warn(sentence)
-        if len(stream.segments) > self._most:
+        if len(stream.segments) > most:
             self._warn("the stream goes on; --max-duration (in Python: max_duration) allows more")
 
     @property
@@ -129,21 +129,22 @@ class Receiver:
         if self._nets is None:
             self._nets = decoder(stream.head.model, self._device)
         nets = self._nets
-        base = max(0, number - PAST)
+        each = stream.head.segment_frames
+        base = max(0, number - -(-PAST // each))
         symbols = self._symbols(stream, base, number)
         first_key = self._key_of(symbols.identities[0], symbols)
         features = nets.quantiser.features(symbols, (first_key,))
-        zero, count = base * SEGMENT_FRAMES, symbols.head.frames
-        start = (number - base) * SEGMENT_FRAMES
+        zero, count = base * each, symbols.head.frames
+        start = (number - base) * each
         seed = symbols.head.seed if self._seed is None else self._seed
         # Counted from the window, so that one segment's noise isn't the next one's again.
         seed = (seed + 7919 * number) & 0xFFFF
         window = max(0, start - WINDOW), count
         latents = nets.denoised(features, symbols, self._steps, seed, None, (window,))
         if number == self._next:
-            latents = self._blended(latents, start)
+            latents = self._blended(latents, start, each)
         first = self._begin - zero
-        end = count if last else self._end(latents, features, count)
+        end = count if last else self._end(latents, features, count, each)
         sound = None
         if symbols.head.samples:
             sent = symbols.head.point.semantic
@@ -189,7 +190,7 @@ class Receiver:
     def _symbols(self, stream: Stream, base: int, number: int) -> Symbols:
         """Of the segments ``base`` to ``number`` alone, counted from the first of them."""
         there = slice(base, number + 1)
-        zero = base * SEGMENT_FRAMES
+        zero = base * stream.head.segment_frames
         frames = self._end_of(stream, number) - zero
         samples = frames * SAMPLES_PER_FRAME if stream.head.samples else 0
         local = replace(
@@ -207,31 +208,33 @@ class Receiver:
     @staticmethod
     def _end_of(stream: Stream, number: int) -> int:
         """The frame before which a segment ends."""
-        return min(stream.head.frames, (number + 1) * SEGMENT_FRAMES)
+        return min(stream.head.frames, (number + 1) * stream.head.segment_frames)
 
-    def _blended(self, latents: Latents, start: int) -> Latents:
+    def _blended(self, latents: Latents, start: int, each: int) -> Latents:
         """Latents that go on from those before the frame ``start``; the last ones are kept."""
         motion, mel, old = latents.motion, latents.mel, self._old
+        blend, quiet = _ends(each)
         if old is not None:
             kept = len(old.motion)
-            ramp = (np.arange(kept) - (kept - BLEND) + 0.5) / BLEND
+            ramp = (np.arange(kept) - (kept - blend) + 0.5) / blend
             share = np.clip(ramp, 0, 1).astype(np.float32)[:, None]
             here = slice(start - kept, start)
             motion[here] = old.motion + share * (motion[here] - old.motion)
             if mel is not None and old.mel is not None:
                 heard, twice = slice(2 * here.start, 2 * here.stop), np.repeat(share, 2, 0)
                 mel[heard] = old.mel + twice * (mel[heard] - old.mel)
-        kept = min(len(motion), BLEND + QUIET)
+        kept = min(len(motion), blend + quiet)
         self._old = Latents(motion[-kept:].copy(), None if mel is None else mel[-2 * kept :].copy())
         return Latents(motion, mel)
 
     @staticmethod
-    def _end(latents: Latents, features: Features, count: int) -> int:
+    def _end(latents: Latents, features: Features, count: int, each: int) -> int:
         """The frame before which a part ends: quiet, if there is one, for pulses of two parts don't
         fit together."""
+        blend, quiet = _ends(each)
         if latents.mel is None:
-            return count - BLEND
-        return quietest(latents.mel, features.silent, count - BLEND - QUIET, count - BLEND)
+            return count - blend
+        return quietest(latents.mel, features.silent, count - blend - quiet, count - blend)
 
     def _spoken(
         self,
@@ -259,6 +262,12 @@ class Receiver:
         return np.clip(wave * ramp.astype(np.float32), -1, 1)
 
 
+def _ends(each: int) -> tuple[int, int]:
+    """``BLEND`` and ``QUIET`` where segments are of so many frames: less in short ones, for that is
+    how long what was decoded waits for the next one."""
+    return min(BLEND, each // 5), min(QUIET, each * 2 // 5)
+
+
 def _is_settled(stream: Stream, number: int) -> bool:
     """Whether nothing more can come of a segment: it is there, or its copy, or two others.
 
@@ -267,7 +276,7 @@ def _is_settled(stream: Stream, number: int) -> bool:
     """
     if number + 2 < len(stream.segments):
         return True
-    head = replace(stream.head, frames=SEGMENT_FRAMES, samples=0)
+    head = replace(stream.head, frames=stream.head.segment_frames, samples=0)
     one = slice(number, number + 1)
     local = replace(
         stream, head=head, identities=(), segments=stream.segments[one], copies=stream.copies[one],

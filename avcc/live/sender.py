@@ -44,7 +44,7 @@ from avcc.stages import (
     Symbols,
 )
 
-SPREAD = 5  # segments by whose end the key frame is paid for: 20 s
+SPREAD = 20.0  # seconds by whose end the key frame is paid for
 BURST = 1.5  # of a segment's share of the rate: how much one may take of what others left
 ENDING, CUT = 20, 3  # bytes at most of the chunks at the end, and of each cut in them
 FRAMING = 10  # bytes at most of a segment's chunk beside its code
@@ -54,8 +54,9 @@ class Sender:
     """Takes pictures and sound as they come, and gives the bytes that can be sent by then.
 
     ``crop``: of the source, ``sound``: whether it has any. ``bitrate``: bits a second, kept from 20
-    s on; before that the key frame is ahead of it. Each segment of 4 s has the operating point that
-    its own share of the bits buys, and takes a piece of the next key frame along (``renewal``).
+    s on; before that the key frame is ahead of it. Each segment, of ``each`` frames, has the
+    operating point that its own share of the bits buys, and may take a piece of the next key frame
+    along (``renewal``).
     ``warn`` hears sentences about what was odd.
     """
 
@@ -69,12 +70,15 @@ class Sender:
         mode: str = "auto",
         fec: bool = False,
         seed: int = 0,
+        each: int = SEGMENT_FRAMES,
         warn: Callable[[str], None] | None = None,
     ) -> None:
         self._nets, self._mode, self._fec, self._warn = nets, mode, fec, warn
-        self._share = bitrate * SEGMENT_FRAMES / float(FRAME_RATE) / 8
+        self._each, seconds = each, each / float(FRAME_RATE)
+        self._share = bitrate * seconds / 8
+        self._spread = SPREAD / seconds  # segments
         self._crop, self._sound, self._seed = crop, sound, seed
-        self._renewal = Renewal(self._share)
+        self._renewal = Renewal(self._share, seconds)
         self._watcher, self._listener = Watcher(nets.bank), Listener(nets.ear)
         self._places = np.zeros((0, len(nets.bank.directions)), np.float32)
         self._candidates: list[Candidate] = []
@@ -105,8 +109,8 @@ class Sender:
         self._wave = np.concatenate([self._wave, wave])
         self._frames += len(pictures)
         out = b""
-        while len(self._places) >= SEGMENT_FRAMES + AFTER:
-            out += self._segment(SEGMENT_FRAMES)
+        while len(self._places) >= self._each + AFTER:
+            out += self._segment(self._each)
         return out
 
     def close(self) -> bytes:
@@ -115,7 +119,7 @@ class Sender:
             raise MediaError("there are no pictures")
         out = b""
         while len(self._places):
-            out += self._segment(min(SEGMENT_FRAMES, len(self._places)))
+            out += self._segment(min(self._each, len(self._places)))
         self._renewal.close()
         out += self._copied()
         out += pack_cuts(tuple(self._cuts), self._frames) if self._cuts else b""
@@ -131,7 +135,7 @@ class Sender:
         past = max(0, self._heard + frames - BEFORE)
         self._wave = self._wave[past * SAMPLES_PER_FRAME :]
         self._heard = self._heard + frames - past
-        end = self._number * SEGMENT_FRAMES + frames
+        end = self._number * self._each + frames
         candidates = [one for one in self._candidates if one.key.frame < end]
         self._candidates = self._candidates[len(candidates) :]
         if self._key is None:
@@ -166,7 +170,7 @@ class Sender:
         """The frame at which the last shot of the next segment begins; 0: where it began before."""
         changes = np.array(self._watcher.changes)
         del self._watcher.changes[:frames]
-        base = self._number * SEGMENT_FRAMES
+        base = self._number * self._each
         found = [base + cut for cut in cuts(changes) if cut < frames]
         self._cuts += found
         self._spent += CUT * len(found)
@@ -179,7 +183,7 @@ class Sender:
         the first one is paid for; none where no motion says where its face lies."""
         piece = self._renewal.piece()
         fitting = [one for one in candidates if one.key.frame >= begun]
-        due = begun or (self._number >= SPREAD and self._renewal.wanted)
+        due = begun or (self._number >= self._spread and self._renewal.wanted)
         if due and fitting and self._mode != "audio-driven":
             code = partial(self._identity_code, features)
             self._renewal.take(chosen(fitting, places), code, hurry=begun > 0)
@@ -187,24 +191,25 @@ class Sender:
 
     def _budget(self, frames: int) -> float:
         """Bytes for the next segment, of so many frames, and for what goes along with it."""
-        due = self._number + frames / SEGMENT_FRAMES
-        owed = self._debt * max(0.0, 1 - due / SPREAD)
-        most = BURST * self._share * frames / SEGMENT_FRAMES
+        due = self._number + frames / self._each
+        owed = self._debt * max(0.0, 1 - due / self._spread)
+        most = BURST * self._share * frames / self._each
         return min(self._share * due + owed - self._spent, most)
 
     def _start(self, features: Features, costs: Costs) -> bytes:
         """Signature, head, key frame: as many bytes of it as 20 s like these leave for it."""
         assert self._key is not None
-        nets, most = self._nets, SPREAD * self._share
+        nets, count = self._nets, self._spread
+        most = count * self._share
         cheapest = points(costs, 0, self._mode)[0]
-        head = Head(nets.book.id, FRAME_RATE, 1, int(self._sound), self._crop, self._seed, cheapest)
-        self._head = head
+        known = self._crop, self._seed, cheapest, self._each
+        self._head = head = Head(nets.book.id, FRAME_RATE, 1, int(self._sound), *known)
         code = self._identity_code(features, self._key)
         several = replace(
             costs,
-            motion={key: SPREAD * size for key, size in costs.motion.items()},
-            voice={key: SPREAD * size for key, size in costs.voice.items()},
-            fixed=len(pack_start(head, layout.OPEN, True)) + len(code) + (SPREAD + 1) * FRAMING,
+            motion={key: count * size for key, size in costs.motion.items()},
+            voice={key: count * size for key, size in costs.voice.items()},
+            fixed=len(self._front(head)) + len(code) + (count + 1) * FRAMING,
             dear=identity.dearness(self._key.picture),
         )
         smallest = len(identity.smallest_picture(self._key.picture))
@@ -214,11 +219,16 @@ class Sender:
             found = identity.fitting_picture(self._key.picture, int(most - spent))
             if found is not None:
                 self._head = replace(head, point=plan.point)
-                start = pack_start(self._head, layout.OPEN, True)
+                start = self._front(self._head)
                 return start + pack_identity(0, found[1], code, found[0], layout.FRAMES_MOST)
-        seconds = SPREAD * SEGMENT_FRAMES / float(FRAME_RATE)
-        rate = int(np.ceil(8 * (spent + smallest) / seconds))
+        rate = int(np.ceil(8 * (spent + smallest) / SPREAD))
         raise RateError(f"this clip can't be sent at that rate: it needs {rate} bit/s or more")
+
+    @staticmethod
+    def _front(head: Head) -> bytes:
+        """What a stream begins with."""
+        whole = head.segment_frames == SEGMENT_FRAMES
+        return pack_start(head, layout.OPEN if whole else layout.SHORT, True)
 
     def _identity_code(self, features: Features, key: KeyFrame) -> bytes:
         """What is coded of the shape of a key frame and of the voice."""

@@ -145,7 +145,7 @@ class Quantiser:
             received = symbols.received(number)
             if received is None:
                 continue
-            a, point, seg = number * SEGMENT_FRAMES, received.point, received.segment
+            a, point, seg = number * head.segment_frames, received.point, received.segment
             if point.motion_stride:
                 step = STEPS[point.motion_step]
                 sent = np.clip(seg.motion * step, -FAR, FAR)
@@ -176,7 +176,7 @@ def fineness(symbols: Symbols) -> tuple[np.ndarray, np.ndarray]:
     # without motion any step will do, one that there isn't too
     steps = STEPS[[min(point.motion_step, len(STEPS) - 1) for point in points]]
     layers = np.array([point.acoustic_layers for point in points])
-    whole = np.arange(head.frames) // SEGMENT_FRAMES
+    whole = np.arange(head.frames) // head.segment_frames
     return steps[whole], layers[whole]
 
 

@@ -17,6 +17,7 @@ from avcc.stages import LATENT, SILENT, UNSENT
 from avcc.training.export import acoustic_tensors, grown, restore
 from avcc.training.loop import PARTS, Options, Stage
 from avcc.training.tokens import heard
+from avcc.training.varied import longer, varied
 
 FRAMES = 100
 LAYERS, CODES = 12, 256
@@ -182,7 +183,8 @@ class AcousticStage(Stage):
 
     def _cuts(self, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Waveforms, tokens and how many layers: what ``_error`` takes."""
-        wave, token = self.train.batch(rng, self.batch, FRAMES)
+        wave, token = self.train.batch(rng, self.batch, longer(FRAMES))
+        wave, token, _ = varied(rng, FRAMES, wave, token)
         unsent = torch.from_numpy(rng.random(self.batch) < 0.1)[:, None] & (token != SILENT)
         layers = torch.from_numpy(depths(rng, self.batch, int(self.alone)))
         return wave, token.masked_fill(unsent, UNSENT), layers

@@ -18,6 +18,7 @@ from avcc.training.contours import SENT, contours, cut_of
 from avcc.training.export import grown
 from avcc.training.loop import Options, Stage
 from avcc.training.tokens import Spoken, heard
+from avcc.training.varied import longer, varied
 
 AROUND = 13  # bands whose mean is taken out of a comb
 STEADY = 20  # mel frames of pulses that a comb is the mean of
@@ -62,9 +63,11 @@ class EstimatorStage(Stage):
 
     def _cuts(self, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Waveforms, tokens, pitches, how many layers."""
-        places = self.spoken.places(rng, self.batch, FRAMES)
-        wave, token = self.spoken.cuts(places, FRAMES)
-        pitch = cut_of(self.train, places, FRAMES)
+        places = self.spoken.places(rng, self.batch, longer(FRAMES))
+        wave, token = self.spoken.cuts(places, longer(FRAMES))
+        pitch = cut_of(self.train, places, longer(FRAMES))
+        wave, token, pitch, higher = varied(rng, FRAMES, wave, token, pitch)
+        pitch *= higher
         pitch[torch.from_numpy(rng.random(self.batch) >= SENT)] = torch.nan
         unsent = torch.from_numpy(rng.random(self.batch) < 0.1)[:, None] & (token != SILENT)
         layers = torch.from_numpy(depths(rng, self.batch, self.speech.fewest))

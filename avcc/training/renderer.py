@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
 from avcc.analysis.motion import MotionBank, ShapeBank
+from avcc.evaluation.lattice import lattice
 from avcc.evaluation.perceptual import Lpips
 from avcc.render.face import Renderer
 from avcc.render.warp import part_maps
@@ -19,6 +20,8 @@ from avcc.training.landmarks import Landmarks
 from avcc.training.loop import Options, Stage
 from avcc.training.motion import motion_paths
 from avcc.training.pairs import EDGE, TARGETS, Pairs, Pictures, Sent, Stills
+
+GRID, NEAR = 30.0, 8  # what a grid of two pixels weighs, and pixels over which it is one
 
 
 class PictureJudge(nn.Module):
@@ -107,8 +110,9 @@ class RendererStage(Stage):
         # every second picture, for it takes as long as the other losses together
         mesh = self.landmarks.distance(out[::2], real[::2], x["mesh"][::2])
         key = self._restored(restored, x["true_key"], still)
-        loss = 2 * pixel + 0.5 * change + seen + 0.5 * half + 3 * mesh + key
-        figures = {"pixel": pixel.item(), "lpips": seen.item()}
+        grid = lattice(wrong, NEAR).abs().mean()
+        loss = 2 * pixel + 0.5 * change + seen + 0.5 * half + 3 * mesh + key + GRID * grid
+        figures = {"pixel": pixel.item(), "lpips": seen.item(), "grid": GRID * grid.item()}
         figures |= {"mesh": mesh.item(), "key": key.item()}
         if i >= self.judged:
             loss = loss + self._judge(out, real, figures)
@@ -137,7 +141,8 @@ class RendererStage(Stage):
             true = torch.cat([true, still["true_key"]])
         with self.autocast():
             seen = self._seen(restored, true)
-        return (restored - true).abs().mean() + 0.5 * seen
+        wrong = restored - true
+        return wrong.abs().mean() + 0.5 * seen + GRID * lattice(wrong, NEAR).abs().mean()
 
     def _judge(self, out: Tensor, real: Tensor, figures: dict[str, float]) -> Tensor:
         judge = self.nets["judge"]
@@ -160,14 +165,16 @@ class RendererStage(Stage):
 
     def validate(self, nets: nn.ModuleDict) -> dict[str, float]:
         how = Sent(1, 1)
-        found: dict[str, list[float]] = {"one": [], "two": [], "key": [], "frozen": []}
+        found: dict[str, list[float]] = {"one": [], "two": [], "key": [], "frozen": [], "grid": []}
         for clip, (row, keys) in enumerate(self.held.by_clip):
             frames = np.linspace(EDGE, row["frames"] - EDGE, TARGETS).astype(int)
             for name, chosen in (("one", keys[:1]), ("two", keys[:2])):
                 one = self.held.one(clip, chosen, frames, how)
                 x = self.pictures["val"].shown({k: torch.from_numpy(v) for k, v in one.items()})
                 out, restored = self._render(nets, x, 1)
-                found[name].append(float(self.lpips(out.clamp(-1, 1), x["frames"]).mean()))
+                out = out.clamp(-1, 1)
+                found[name].append(float(self.lpips(out, x["frames"]).mean()))
+            found["grid"].append(127.5 * float(lattice(out - x["frames"]).abs().mean()))
             kept = self.lpips(restored.clamp(-1, 1), x["true_key"]).mean()
             found["key"].append(float(kept))
             frozen = x["key"][:1].expand_as(out).contiguous()
