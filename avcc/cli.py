@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
-import re
 import signal
 import sys
 import traceback
@@ -18,7 +16,18 @@ import click
 
 from avcc.errors import AvccError, ModelError
 from avcc.files import Decoding, Encoding, Work
-from avcc.options import extras, face, largest, longest, many, outputs, part, raw
+from avcc.options import (
+    Rate,
+    check_extras,
+    extras,
+    face,
+    largest,
+    longest,
+    many,
+    outputs,
+    part,
+    raw,
+)
 from avcc.stages import MODES, SEGMENT_SECONDS
 from avcc.terminal import (
     DEFECT,
@@ -50,32 +59,6 @@ CODES = """\
 70   a defect of avcc; -v shows where
 130  interrupted (Ctrl-C); 143 terminated
 """
-
-_RATE = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)\s*([kKM]?)\s*(?:bps|bits?/s|b/s)?")
-
-
-def parse_rate(text: str) -> float:
-    """Bits a second from ``2kbps``, ``2k``, ``2000``, ``800bps``, ``0.002M`` or ``2 kbps``.
-
-    Raises ``ValueError`` with a sentence where it's none of these, or zero.
-    """
-    match = _RATE.fullmatch(text.strip())
-    if match is None:
-        raise ValueError(f"{text!r} isn't a bit rate; write it like 2kbps, 2k, 2000 or 800bps")
-    rate = float(match[1]) * {"": 1.0, "k": 1e3, "M": 1e6}[match[2].replace("K", "k")]
-    if rate <= 0 or not math.isfinite(rate):
-        raise ValueError(f"{text!r} isn't a bit rate; it has to be more than zero")
-    return rate
-
-
-class _Rate(click.ParamType):
-    name = "rate"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> float:
-        try:
-            return parse_rate(str(value))
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
 
 
 class _Everyday(click.Group):
@@ -133,7 +116,7 @@ def _common(command: Callable[..., int]) -> Callable[..., int]:
 
 @cli.command()
 @click.argument("sources", metavar="CLIP...", nargs=-1, required=True)
-@click.option("-b", "--bitrate", type=_Rate(), default="2kbps", show_default=True,
+@click.option("-b", "--bitrate", type=Rate(), default="2kbps", show_default=True,
               help="Ceiling for the whole file: 2kbps, 2k, 2000, 800bps, 0.002M.")  # fmt: skip
 @click.option("--mode", type=click.Choice(MODES), default=MODES[0], show_default=True,
               help="What to send: motion and voice, the voice alone, motion alone.")  # fmt: skip
@@ -150,10 +133,7 @@ def encode(voice: Voice, sources: tuple[str, ...], bitrate: float, mode: str, sc
 
     Without -o, talk.mp4 becomes talk.avc beside it. Many clips: see --out-dir and --jobs.
     """
-    if live and scene:
-        raise click.UsageError("--scene looks at a whole clip, and --live has none")
-    if segment and not live:
-        raise click.UsageError("--segment is for --live")
+    check_extras(live, scene, segment)
     limits = max_duration, max_pixels, device, force
     work = Encoding(bitrate, mode, scene, fec, seed, *limits, live, segment or SEGMENT_SECONDS)
     if _are_many(sources, **options):

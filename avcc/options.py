@@ -1,7 +1,8 @@
-"""Values of options that a person writes: times, as ffmpeg takes them."""
+"""Options that commands share; values that a person writes: bit rates, and times as ffmpeg does."""
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -10,6 +11,8 @@ import click
 from avcc.stages import SEGMENT_SECONDS
 
 _TIME = re.compile(r"(?:(?:([0-9]{1,3}):)?([0-5]?[0-9]):)?([0-9]{1,7}(?:\.[0-9]*)?)s?")
+
+_RATE = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)\s*([kKM]?)\s*(?:bps|bits?/s|b/s)?")
 
 
 def parse_time(text: str) -> float:
@@ -21,6 +24,33 @@ def parse_time(text: str) -> float:
     if match is None or (match[2] and float(match[3]) >= 60):
         raise ValueError(f"{text!r} isn't a time; write it like 90, 2.5, 1:30 or 1:02:03")
     return 3600 * int(match[1] or 0) + 60 * int(match[2] or 0) + float(match[3])
+
+
+def parse_rate(text: str) -> float:
+    """Bits a second from ``2kbps``, ``2k``, ``2000``, ``800bps``, ``0.002M`` or ``2 kbps``.
+
+    Raises ``ValueError`` with a sentence where it's none of these, or zero.
+    """
+    match = _RATE.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"{text!r} isn't a bit rate; write it like 2kbps, 2k, 2000 or 800bps")
+    rate = float(match[1]) * {"": 1.0, "k": 1e3, "M": 1e6}[match[2].replace("K", "k")]
+    if rate <= 0 or not math.isfinite(rate):
+        raise ValueError(f"{text!r} isn't a bit rate; it has to be more than zero")
+    return rate
+
+
+class Rate(click.ParamType):
+    """A bit rate, as ``parse_rate`` takes it."""
+
+    name = "rate"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        """Bits a second."""
+        try:
+            return parse_rate(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 class Time(click.ParamType):
@@ -73,6 +103,14 @@ def extras(command: Any) -> Any:
     ):  # fmt: skip
         command = option(command)
     return command
+
+
+def check_extras(live: bool, scene: bool, segment: float | None) -> None:
+    """``UsageError`` where they don't go together."""
+    if live and scene:
+        raise click.UsageError("--scene looks at a whole clip, and --live has none")
+    if segment and not live:
+        raise click.UsageError("--segment is for --live")
 
 
 def face(command: Any) -> Any:

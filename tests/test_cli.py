@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from avcc import cli
-from avcc.cli import main, parse_rate
+from avcc.cli import main
 from avcc.errors import FormatError, MediaError
-from avcc.options import parse_time
+from avcc.options import parse_rate, parse_time
 from avcc.stages import Clip
 
 ROOT = Path(__file__).parent.parent

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from avcc.cli import parse_rate
 from avcc.errors import AvccError
+from avcc.options import parse_rate
 from avcc.terminal import Voice
 
 EPILOG = """examples:
@@ -19,7 +19,8 @@ EPILOG = """examples:
   python -m avcc.evaluation talks/ --coders avcc,svtav1 --rates 2k,6k --page report-out"""
 
 CODERS = """of avcc,frozen,warp,x264,x265,svtav1,aom,vp9,vvenc; av,audio-driven,video-driven are
-avcc with one of its modes"""
+avcc with one of its modes, live-4,live-2,live-1,live-0.4 live streams in segments of so many
+seconds"""
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -9,8 +9,9 @@ import av
 from avcc import weights
 from avcc.errors import ModelError
 from avcc.evaluation import enhanced, peers, split
-from avcc.evaluation.bench import OURS, why_absent
+from avcc.evaluation.bench import why_absent
 from avcc.evaluation.digests import version
+from avcc.evaluation.ours import WAYS
 from avcc.evaluation.voices import CODEC2_MODES, OPUS_RATES, codec2_found
 
 MEASURES = {  # what: packages, and where the weights come from
@@ -69,7 +70,7 @@ def absent(coders: Iterable[str]) -> dict[str, str]:
 def settings(coders: Sequence[str]) -> list[tuple[str, str]]:
     """What each coder is, how it is run, and how its bits are parted."""
     found = [(coder, why or _about(coder)) for coder, why in ((c, why_absent(c)) for c in coders)]
-    if set(coders) - set(OURS):
+    if set(coders) - set(WAYS):
         codec2 = f"Codec2 {', '.join(CODEC2_MODES)}" if codec2_found() else "Codec2 absent (c2enc)"
         opus = ", ".join(f"{rate / 1000:g}" for rate in OPUS_RATES)
         found.append(
@@ -99,10 +100,10 @@ def _libraries() -> dict[str, str]:
 
 
 def _about(coder: str) -> str:
-    if coder in OURS:
+    if coder in WAYS:
         try:
             told = f"version {version('avcc')}, model {weights.default().hex()}"
-            return f"{told}, mode {OURS[coder]}"
+            return f"{told}, {WAYS[coder].told}"
         except ModelError as error:
             return str(error)
     if coder in ("frozen", "warp"):

@@ -10,10 +10,9 @@ from __future__ import annotations
 import csv
 import os
 import subprocess
-import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ import av
 import numpy as np
 
 from avcc.errors import AvccError
-from avcc.evaluation import baselines, memory, split, sync
+from avcc.evaluation import baselines, memory, ours, split, sync
 from avcc.evaluation.folder import is_page
 from avcc.evaluation.groups import traits
 from avcc.evaluation.peers import PEERS, Pictures, absence
@@ -30,14 +29,13 @@ from avcc.evaluation.picture import PictureMeter, face_meshes
 from avcc.evaluation.sound import Reference, SoundMeter
 from avcc.evaluation.split import Coded, Judge, Material
 from avcc.media.read import read
-from avcc.stages import FRAME_RATE, MODES, SAMPLES_PER_FRAME, Clip
+from avcc.stages import FRAME_RATE, SAMPLES_PER_FRAME, Clip
 
 MEDIA = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".ogv"}
 MANIFEST = "manifest.csv"  # of a folder of clips, where it has one
 FAILED = "failed: "  # how the note of a row begins that another try might bring
 STILLS = {"frozen": "svtav1", "warp": "svtav1"}  # coders that begin with a still: what codes it
-OURS = {"avcc": "auto", **{mode: mode for mode in MODES[1:]}}  # coders that are avcc: its modes
-CODERS = (*OURS, *STILLS, *PEERS)
+CODERS = (*ours.WAYS, *STILLS, *PEERS)
 
 
 @dataclass
@@ -145,8 +143,8 @@ class Meter:
     def _coded(self, source: Source, coder: str, rate: float) -> Coded | None:
         """The clip by a coder within ``rate`` bits a second, if it goes so low. Raises
         ``AvccError``."""
-        if coder in OURS:
-            return _avcc(source, rate, OURS[coder])
+        if coder in ours.WAYS:
+            return ours.coded(source.clip, rate, ours.WAYS[coder])
         if why := why_absent(coder):
             raise AvccError(why)
         if source.material is None:
@@ -163,33 +161,11 @@ class Meter:
 
 def why_absent(coder: str) -> str:
     """Why a coder can't be run here; empty where it can."""
-    if coder in OURS:
+    if coder in ours.WAYS:
         return ""
     if coder not in CODERS:
         return f"no coder is called {coder!r}; there are {', '.join(CODERS)}"
     return absence(STILLS.get(coder, coder))
-
-
-def _avcc(source: Source, rate: float, mode: str) -> Coded:
-    import avcc
-
-    size = memory.our_models()
-    began = time.perf_counter()
-    data = avcc.encode(source.clip, bitrate=rate, mode=mode)
-    coded = time.perf_counter()
-    clip = avcc.decode(data)
-    frames = np.stack(list(clip.frames))
-    done = time.perf_counter()
-    encode = partial(avcc.encode, source.clip, bitrate=rate, mode=mode)
-    tasks = (encode,), (partial(_frames, data),)
-    told = "", f"mode {mode}"
-    return Coded(len(data), frames, clip.audio, coded - began, done - coded, *told, *tasks, size)
-
-
-def _frames(data: bytes) -> np.ndarray:
-    import avcc
-
-    return np.stack(list(avcc.decode(data).frames))
 
 
 def _remember(row: Row, coded: Coded) -> None:

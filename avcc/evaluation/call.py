@@ -47,7 +47,9 @@ class Call:
         return self._pictures[at], sound if self.sounds else None
 
 
-def held(clip: Clip, bitrate: float, minutes: float, shows: bool, segment: float) -> str:
+def held(
+    clip: Clip, bitrate: float, minutes: float, shows: bool, segment: float = SEGMENT_SECONDS
+) -> str:
     """A call of so many minutes, in segments of so many seconds: a line a minute on stderr, and
     what it was in all."""
     codec, call = Codec("cpu"), Call(clip)

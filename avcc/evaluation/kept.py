@@ -21,8 +21,9 @@ import numpy as np
 from avcc import weights
 from avcc.errors import ModelError
 from avcc.evaluation import enhanced
-from avcc.evaluation.bench import OURS, Row
+from avcc.evaluation.bench import Row
 from avcc.evaluation.digests import digest, digest_of, version
+from avcc.evaluation.ours import WAYS
 from avcc.media.safe import temporary
 
 PACKAGE = Path(__file__).resolve().parent.parent
@@ -41,6 +42,7 @@ MEASURES = (
         "lattice",
         "likeness",
         "memory",
+        "ours",
         "perceptual",
         "picture",
         "sound",
@@ -93,7 +95,7 @@ def coder_identity(coder: str) -> str:
     libraries: dict[str, Any] = av.library_versions
     versions += [f"{name} {number}" for name, number in sorted(libraries.items())]
     files = sorted(p for p in PACKAGE.rglob("*.py") if p.relative_to(PACKAGE).parts[0] in _inside())
-    if coder not in OURS:
+    if coder not in WAYS:
         files = [PACKAGE / "evaluation" / f"{name}.py" for name in PEERS]
         programs = [Path(found) for name in PROGRAMS if (found := shutil.which(name))]
         return digest(coder, digest_of(*files, *programs), *versions, enhanced.identity())

@@ -19,11 +19,11 @@ from pathlib import Path
 
 import numpy as np
 
-from avcc.cli import parse_rate
 from avcc.errors import AvccError
 from avcc.evaluation.growth import looped
 from avcc.media.read import read
 from avcc.media.write import write
+from avcc.options import parse_rate
 
 
 class Clock:

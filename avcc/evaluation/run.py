@@ -8,10 +8,11 @@ from functools import partial
 from pathlib import Path
 
 from avcc.errors import AvccError
-from avcc.evaluation.bench import FAILED, OURS, Meter, Row, Source, printable, source_of
+from avcc.evaluation.bench import FAILED, Meter, Row, Source, printable, source_of
 from avcc.evaluation.digests import digest, digest_of
 from avcc.evaluation.films import Films
 from avcc.evaluation.kept import Kept
+from avcc.evaluation.ours import WAYS
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def _rows(
                 source = source or source_of(path, plan.seconds, name)
                 show = None
                 if plan.films is not None:
-                    show = partial(plan.films.keep, key, synthetic=coder in OURS)
+                    show = partial(plan.films.keep, key, synthetic=coder in WAYS)
                 row = meter.row(source, coder, rate, show)
                 if plan.kept is not None and not row.note.startswith(FAILED):
                     plan.kept.keep(key, row)
