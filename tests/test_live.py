@@ -30,6 +30,7 @@ from avcc.errors import FormatError, MediaError, RateError
 from avcc.evaluation.call import Call
 from avcc.incoming import Incoming
 from avcc.live import renewal, sender
+from avcc.media import live
 from avcc.media.read import read as read_media
 from avcc.media.write import write as write_media
 from avcc.stages import SAMPLES_PER_FRAME, Clip, KeyFrame
@@ -88,7 +89,7 @@ def shown(*parts: bytes, steps: int = 1) -> tuple[list[int], np.ndarray, list[st
 def test_segments_are_sent_as_soon_as_they_can_be() -> None:
     parts = sent()
     when = [number for number, part in enumerate(parts) if part]
-    # a segment of 100 frames, and 10 more that its voice is heard with; the rest at the end
+    # a segment of 100 frames, and 5 more that its voice is heard with; the rest at the end
     assert when == [10, 20, len(parts) - 1]
     data = b"".join(parts)
     assert data[9] == layout.OPEN and is_open(data)
@@ -103,11 +104,11 @@ def test_segments_are_sent_as_soon_as_they_can_be() -> None:
 
 
 def test_short_segments_come_sooner() -> None:
-    """Of a second each: after 25 frames, the 10 that are heard as well, and what a piece rounds."""
+    """Of a second each: after 25 frames, the 5 that are heard as well, and what a piece rounds."""
     parts = sent(True, segment=1.0)
     data = b"".join(parts)
     when = [number for number, part in enumerate(parts) if part]
-    assert when == [3, 5, 8, 10, 13, 15, 18, 20, len(parts) - 1]
+    assert when == [2, 5, 7, 10, 12, 15, 17, 20, len(parts) - 1]
     assert data[9] == layout.SHORT and is_open(data)
     stream = read(data)
     assert stream.head.segment_frames == 25 and len(stream.segments) == 9 == len(stream.copies)
@@ -204,7 +205,7 @@ def test_later_key_frames_come_along(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(renewal, "SECONDS", 8.0)
     monkeypatch.setattr(sender, "SPREAD", 8.0)
     near, call, parts, done = Codec("cpu").sender(RATE), Call(talk(SECONDS)), [], 600
-    for begin in range(0, done, PIECE):
+    for begin in range(0, done, live.PIECE):
         pictures, sound = call.piece(begin)
         dark = pictures * np.clip(1 - (begin - 50) / 250, 0.6, 1)  # too slowly for a cut
         parts.append(near(dark.astype(np.uint8), sound))
@@ -229,17 +230,26 @@ def test_another_shot_gets_a_key_frame_soon() -> None:
     """A cut at 6 s, into colours turned round; by 28 s its key frame is there, and the rate kept:
     what the key frames took has been paid for."""
     near, call, parts, done = Codec("cpu").sender(RATE), Call(talk(SECONDS)), [], 620
-    for begin in range(0, done, PIECE):
+    for begin in range(0, done, live.PIECE):
         pictures, sound = call.piece(begin)
         parts.append(near(pictures if begin < 150 else 255 - pictures // 2, sound))
     data = b"".join([*parts, near.close()])
     stream = read(data)
-    assert stream.cuts and abs(stream.cuts[0] - 150) < PIECE
+    assert stream.cuts == (150,)
     assert [150 <= one[0] < 200 for one in stream.identities] == [False, True]
     last = [c for c in chunks(data) if isinstance(c, Chunk) and c.type == layout.SEGMENT][6]
     assert len(read(data[: last.start]).identities) == 2
     assert 0.9 < 8 * len(data) / (RATE * done / 25) <= 1
-    assert len(b"".join(parts[:21])) > RATE * 8 / 8 / 2, "the key frame comes first"
+    assert len(b"".join(parts[:42])) > RATE * 8 / 8 / 2, "the key frame comes first"
+
+
+def test_a_cut_at_the_start_of_a_segment() -> None:
+    near, call = Codec("cpu").sender(4 * RATE, segment=1.0), Call(talk(SECONDS))
+    data = b""
+    for begin in range(0, 100, live.PIECE):
+        pictures, sound = call.piece(begin)
+        data += near(pictures if begin < 50 else 255 - pictures // 2, sound)
+    assert read(data + near.close()).cuts == (50,)
 
 
 def test_a_stream_that_is_cut_off_is_shown_as_far_as_it_came() -> None:

@@ -11,7 +11,7 @@ from avcc.analysis.mel import LEVEL, loud_level, powers
 from avcc.analysis.speech import FAINT, Ear, Hearing, silence, silent_frames
 from avcc.stages import SAMPLES_PER_FRAME
 
-BEFORE, AFTER = 50, 10  # frames around a segment that are listened to as well
+BEFORE, AFTER = 50, 5  # frames around a segment that are listened to as well; more change nothing
 REMEMBERED = 500  # frames whose loudness counts: 20 s
 
 

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 
 from avcc.analysis import identity
-from avcc.analysis.cuts import cuts
+from avcc.analysis.cuts import AROUND, cuts
 from avcc.analysis.keys import Candidate
 from avcc.analysis.look import rarely
 from avcc.container import layout
@@ -84,6 +84,7 @@ class Sender:
         self._candidates: list[Candidate] = []
         self._wave = np.zeros(0, np.float32)
         self._heard = 0  # frames of ``_wave`` in front of the next segment
+        self._changes: list[float] = []  # in front of the next segment
         self._cuts: list[int] = []
         self._number = 0
         self._frames = 0
@@ -168,10 +169,12 @@ class Sender:
 
     def _shot(self, frames: int) -> int:
         """The frame at which the last shot of the next segment begins; 0: where it began before."""
-        changes = np.array(self._watcher.changes)
+        changes = np.array(self._changes + self._watcher.changes)
+        passed, base = len(self._changes), self._number * self._each
+        self._changes = changes[: passed + frames][-AROUND:].tolist()
         del self._watcher.changes[:frames]
-        base = self._number * self._each
-        found = [base + cut for cut in cuts(changes) if cut < frames]
+        places = (cut - passed for cut in cuts(changes))
+        found = [base + cut for cut in places if 0 <= cut < frames]
         self._cuts += found
         self._spent += CUT * len(found)
         return found[-1] if found else 0

@@ -25,7 +25,7 @@ from avcc.media.read import FACE_SIDE, Warn
 from avcc.media.video import MAX_PIXELS, geometry, nominal_rate, open_media, video_stream
 from avcc.stages import FRAME_RATE, SAMPLES_PER_FRAME
 
-PIECE = 10  # frames of a piece: 0.4 s
+PIECE = 5  # frames of a piece: 0.2 s
 START = 2.0  # seconds of pictures that are held to find the face in
 SAMPLES = 10  # of them are looked at
 HELD = 256 << 20  # bytes of pictures that are held for that, at most

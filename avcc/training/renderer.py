@@ -21,7 +21,7 @@ from avcc.training.loop import Options, Stage
 from avcc.training.motion import motion_paths
 from avcc.training.pairs import EDGE, TARGETS, Pairs, Pictures, Sent, Stills
 
-GRID, NEAR = 30.0, 8  # what a grid of two pixels weighs, and pixels over which it is one
+GRID, NEAR = 15.0, 8  # what a grid of two pixels weighs, and pixels over which it is one
 
 
 class PictureJudge(nn.Module):
