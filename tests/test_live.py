@@ -104,11 +104,12 @@ def test_segments_are_sent_as_soon_as_they_can_be() -> None:
 
 
 def test_short_segments_come_sooner() -> None:
-    """Of a second each: after 25 frames, the 5 that are heard as well, and what a piece rounds."""
+    """Of a second each: after 25 frames, the 5 that are heard as well, and what a piece rounds; at
+    first 2 s are held, to choose the key frame from."""
     parts = sent(True, segment=1.0)
     data = b"".join(parts)
     when = [number for number, part in enumerate(parts) if part]
-    assert when == [2, 5, 7, 10, 12, 15, 17, 20, len(parts) - 1]
+    assert when == [5, 7, 10, 12, 15, 17, 20, len(parts) - 1]
     assert data[9] == layout.SHORT and is_open(data)
     stream = read(data)
     assert stream.head.segment_frames == 25 and len(stream.segments) == 9 == len(stream.copies)
@@ -126,6 +127,19 @@ def test_short_segments_come_sooner() -> None:
     assert 0.5 < level < 2
     counts, _, said = shown(without(data, 3))
     assert sum(counts) == 225 and any("Segment 3" in s and "copy" in s for s in said)
+
+
+def test_a_face_that_comes_late() -> None:
+    """Where the first segment has none, the key frame is of what follows it."""
+    near, still = (
+        Codec("cpu").sender(4 * RATE, segment=1.0),
+        np.full((30, 256, 256, 3), 99, np.uint8),
+    )
+    frames = np.concatenate([still, np.stack(list(talk(2.0).frames))])
+    data = b"".join(near(frames[a : a + PIECE], None) for a in range(0, len(frames), PIECE))
+    stream = read(data + near.close())
+    assert len(stream.segments) == 4 and not stream.damage
+    assert len(stream.segments[0] or b"") < len(stream.segments[2] or b"")
 
 
 def test_segments_that_are_too_short() -> None:

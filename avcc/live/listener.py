@@ -18,8 +18,8 @@ REMEMBERED = 500  # frames whose loudness counts: 20 s
 class Listener:
     """Hears one segment after another.
 
-    ``level``: RMS of active speech at which the decoder shall play the voice: that of the first
-    segment. Later ones are brought to it, for what was sent once can't be said again.
+    ``level``: RMS of active speech at which the decoder shall play the voice: that of all that is
+    there at first. Later speech is brought to it, for what was sent once can't be said again.
     """
 
     def __init__(self, ear: Ear) -> None:
@@ -32,9 +32,9 @@ class Listener:
     def __call__(self, wave: np.ndarray, before: int, frames: int) -> Hearing:
         """``frames`` frames of a voice behind ``before`` others, float32 (samples,), as
         ``Ear`` hears them; what follows them is listened to as well."""
-        here = slice(before, before + frames)
-        self._loud.extend(powers(wave)[here].tolist())
-        level = loud_level(np.array(self._loud))
+        here, loud = slice(before, before + frames), powers(wave)
+        self._loud.extend(loud[here].tolist())
+        level = loud_level(loud if self.level is None else np.array(self._loud))
         if self.level is None:
             self.level = level if level >= FAINT else LEVEL
         if level < FAINT:

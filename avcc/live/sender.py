@@ -44,6 +44,10 @@ from avcc.stages import (
     Symbols,
 )
 
+FIRST = (
+    50  # frames that key frame, voice code and level are of, at least; whoever finds the face in
+)
+# a live source holds as many, so that nobody waits for them
 SPREAD = 20.0  # seconds by whose end the key frame is paid for
 BURST = 1.5  # of a segment's share of the rate: how much one may take of what others left
 ENDING, CUT = 20, 3  # bytes at most of the chunks at the end, and of each cut in them
@@ -98,8 +102,8 @@ class Sender:
     def __call__(self, pictures: np.ndarray, sound: np.ndarray | None) -> bytes:
         """Pictures uint8 (n, 256, 256, 3) and their sound, float32 (640 n,) at 16 kHz in -1..1.
 
-        Raises ``MediaError`` where the first segment shows no face, ``RateError`` where the rate
-        can't be reached.
+        Raises ``MediaError`` where the beginning shows no face, ``RateError`` where the rate can't
+        be reached.
         """
         places, candidates = self._watcher(pictures)
         self._places = np.concatenate([self._places, places])
@@ -110,7 +114,7 @@ class Sender:
         self._wave = np.concatenate([self._wave, wave])
         self._frames += len(pictures)
         out = b""
-        while len(self._places) >= self._each + AFTER:
+        while len(self._places) >= AFTER + max(self._each, 0 if self._key else FIRST):
             out += self._segment(self._each)
         return out
 
@@ -137,12 +141,14 @@ class Sender:
         self._wave = self._wave[past * SAMPLES_PER_FRAME :]
         self._heard = self._heard + frames - past
         end = self._number * self._each + frames
-        candidates = [one for one in self._candidates if one.key.frame < end]
-        self._candidates = self._candidates[len(candidates) :]
         if self._key is None:
-            self._key = chosen(candidates, places)
+            known = np.concatenate([places, self._places])
+            self._key = chosen(self._candidates, known)
+            self._watcher.begin(known)
             level = self._listener.level or 0.0
             self._voice = np.append(hearing.voice, np.float32(level))
+        candidates = [one for one in self._candidates if one.key.frame < end]
+        self._candidates = self._candidates[len(candidates) :]
         motion = self._nets.bank.relative(self._watcher.filled(places), self._key.mesh)
         sounds = hearing.semantic, hearing.acoustic, hearing.silent, self._voice
         features = Features((self._key,), motion, *sounds)

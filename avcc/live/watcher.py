@@ -49,6 +49,10 @@ class Watcher:
             self.shown += 1
         return places, kept
 
+    def begin(self, places: np.ndarray) -> None:
+        """What is known of the beginning: the face is where it will first be found until then."""
+        self._last = places[~np.isnan(places[:, 0])][0]
+
     def filled(self, places: np.ndarray) -> np.ndarray:
         """Places of a segment without its gaps: straight lines, and the last known one held."""
         frames = np.arange(len(places))
