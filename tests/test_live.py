@@ -131,11 +131,9 @@ def test_short_segments_come_sooner() -> None:
 
 def test_a_face_that_comes_late() -> None:
     """Where the first segment has none, the key frame is of what follows it."""
-    near, still = (
-        Codec("cpu").sender(4 * RATE, segment=1.0),
-        np.full((30, 256, 256, 3), 99, np.uint8),
-    )
-    frames = np.concatenate([still, np.stack(list(talk(2.0).frames))])
+    near = Codec("cpu").sender(4 * RATE, segment=1.0)
+    grey = np.full((30, 256, 256, 3), 99, np.uint8)
+    frames = np.concatenate([grey, np.stack(list(talk(2.0).frames))])
     data = b"".join(near(frames[a : a + PIECE], None) for a in range(0, len(frames), PIECE))
     stream = read(data + near.close())
     assert len(stream.segments) == 4 and not stream.damage
