@@ -44,10 +44,9 @@ from avcc.stages import (
     Symbols,
 )
 
-FIRST = (
-    50  # frames that key frame, voice code and level are of, at least; whoever finds the face in
-)
-# a live source holds as many, so that nobody waits for them
+# Frames, at least, that key frame, voice code and level are of. Whoever finds the face in a live
+# source holds as many, so nobody waits for them.
+FIRST = 50
 SPREAD = 20.0  # seconds by whose end the key frame is paid for
 BURST = 1.5  # of a segment's share of the rate: how much one may take of what others left
 ENDING, CUT = 20, 3  # bytes at most of the chunks at the end, and of each cut in them
