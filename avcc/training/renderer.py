@@ -22,6 +22,7 @@ from avcc.training.motion import motion_paths
 from avcc.training.pairs import EDGE, TARGETS, Pairs, Pictures, Sent, Stills
 
 GRID, NEAR = 15.0, 8  # what a grid of two pixels weighs, and pixels over which it is one
+GRADED = 0.05  # what a level of it weighs in the score; LPIPS hardly sees it
 
 
 class PictureJudge(nn.Module):
@@ -180,7 +181,8 @@ class RendererStage(Stage):
             frozen = x["key"][:1].expand_as(out).contiguous()
             found["frozen"].append(float(self.lpips(frozen, x["frames"]).mean()))
         means = {name: float(np.mean(values)) for name, values in found.items()}
-        return {"score": (means["one"] + means["two"]) / 2} | means
+        score = (means["one"] + means["two"]) / 2 + GRADED * means["grid"]
+        return {"score": score} | means
 
     def export(self, nets: nn.ModuleDict) -> dict[str, Tensor]:
         return {f"renderer.{k}": v for k, v in nets["renderer"].state_dict().items()}
