@@ -37,7 +37,6 @@ from avcc.quantise.symbols import Tokens
 from avcc.span import span
 from avcc.stages import (
     FRAME_RATE,
-    SEGMENT_FRAMES,
     SEGMENT_SECONDS,
     Clip,
     Crop,
@@ -197,7 +196,7 @@ class Codec:
     def _costs(self, features: Features, tokens: Tokens, head: Head, away: np.ndarray) -> Costs:
         """What every motion and every voice would cost, from all segments or a sample of them."""
         quantiser, book = self._encoder.quantiser, self._encoder.book
-        count = -(-len(features.motion) // SEGMENT_FRAMES)
+        count = head.segments
         chosen = np.unique(np.linspace(0, count - 1, SAMPLED).astype(int)).tolist()
 
         def bits(point: OperatingPoint, which: int) -> float:
@@ -210,7 +209,7 @@ class Codec:
         bare = Plan(blank, 1), Plan(blank, 2), Plan(blank, 1, pitch=True)
         one, two, pitched = (len(written(self._stream(features, tokens, head, p))) for p in bare)
         # Closing a segment's coder costs half a byte, and rounds up.
-        fixed = one + -(-head.frames // SEGMENT_FRAMES)
+        fixed = one + head.segments
         dear = identity.dearness(features.keys[0].picture)
         return Costs(motion, voice, fixed, two - one, away, pitched - one, dear)
 
