@@ -9,7 +9,6 @@ from torch import Tensor
 from avcc.analysis.mel import LEVEL, loud_level, powers
 from avcc.noise import gaussian
 from avcc.pitch import between, pitch_of
-from avcc.render.postfilter import postfiltered
 from avcc.render.voice import Vocoder
 from avcc.stages import SAMPLES_PER_FRAME
 
@@ -85,8 +84,7 @@ class Speaker:
         pitch = sent[:, 2 * first : 2 * last].to(device)
         if pitch.isnan().any():
             pitch = pitch.where(~pitch.isnan(), pitch_of(self._vocoder.pitch, window))
-        spoken = self._vocoder(window, pitch, torch.from_numpy(noise).to(device))
-        wave = postfiltered(spoken, self._vocoder.window)[0].cpu().numpy()
+        wave = self._vocoder(window, pitch, torch.from_numpy(noise).to(device))[0].cpu().numpy()
         wave = wave[(a - first) * SAMPLES_PER_FRAME :][: (end - a) * SAMPLES_PER_FRAME]
         wave = wave * _loudness(silent, a, end)
         ramp = (np.arange(SAMPLES_PER_FRAME, dtype=np.float32) + 0.5) / SAMPLES_PER_FRAME
