@@ -144,7 +144,7 @@ def test_no_sound(tmp_path: Path, source: str) -> None:
     found = opened(arriving(path) if source == "stream" else path)
     assert not found.sounds
     pieces = pieces_of(found)
-    assert [len(p.pictures) for p in pieces] == [10, 2]
+    assert [len(p.pictures) for p in pieces] == [5, 5, 2]
     assert numbers(found, pieces) == list(range(12))
 
 
@@ -280,4 +280,4 @@ def test_an_index_at_the_end(tmp_path: Path) -> None:
     raw = Arriving(path.read_bytes(), 100)
     assert "MP4 with its index at the end" in refused(io.BufferedReader(raw, 100))
     assert raw.given < 1000, "that is clear from the start"
-    assert len(pieces_of(opened(path))) == 3, "in a file it is no trouble"
+    assert len(pieces_of(opened(path))) == 5, "in a file it is no trouble"
