@@ -9,7 +9,6 @@ from functools import partial
 import numpy as np
 
 from avcc.analysis import identity
-from avcc.analysis.cuts import AROUND, cuts
 from avcc.analysis.keys import Candidate
 from avcc.analysis.look import rarely
 from avcc.container import layout
@@ -59,8 +58,7 @@ class Sender:
     ``crop``: of the source, ``sound``: whether it has any. ``bitrate``: bits a second, kept from 20
     s on; before that the key frame is ahead of it. Each segment, of ``each`` frames, has the
     operating point that its own share of the bits buys, and may take a piece of the next key frame
-    along (``renewal``).
-    ``warn`` hears sentences about what was odd.
+    along (``renewal``). ``warn`` hears sentences about what was odd.
     """
 
     def __init__(
@@ -87,7 +85,6 @@ class Sender:
         self._candidates: list[Candidate] = []
         self._wave = np.zeros(0, np.float32)
         self._heard = 0  # frames of ``_wave`` in front of the next segment
-        self._changes: list[float] = []  # in front of the next segment
         self._cuts: list[int] = []
         self._number = 0
         self._frames = 0
@@ -174,12 +171,8 @@ class Sender:
 
     def _shot(self, frames: int) -> int:
         """The frame at which the last shot of the next segment begins; 0: where it began before."""
-        changes = np.array(self._changes + self._watcher.changes)
-        passed, base = len(self._changes), self._number * self._each
-        self._changes = changes[: passed + frames][-AROUND:].tolist()
-        del self._watcher.changes[:frames]
-        places = (cut - passed for cut in cuts(changes))
-        found = [base + cut for cut in places if 0 <= cut < frames]
+        base = self._number * self._each
+        found = [base + cut for cut in self._watcher.cuts(frames)]
         self._cuts += found
         self._spent += CUT * len(found)
         return found[-1] if found else 0

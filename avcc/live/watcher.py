@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from avcc.analysis.cuts import small
+from avcc.analysis.cuts import AROUND, cuts, small
 from avcc.analysis.keys import Candidate, chosen_keys, detail
 from avcc.analysis.look import NEVER
 from avcc.analysis.motion import MotionBank
@@ -18,8 +18,7 @@ EVERY = 4  # of so many frames one may become the key frame
 class Watcher:
     """Follows the face from picture to picture.
 
-    ``seen``: frames with a face, ``shown``: all. ``changes``: how much each differs from the one
-    before, as ``analysis.cuts`` wants it; whoever has looked at some takes them away.
+    ``seen``: frames with a face, ``shown``: all.
     """
 
     def __init__(self, bank: MotionBank) -> None:
@@ -27,7 +26,8 @@ class Watcher:
         self._finder = FaceMesh()
         self._last: np.ndarray | None = None
         self._small: np.ndarray | None = None
-        self.changes: list[float] = []
+        self._changes: list[float] = []  # of each frame from the one before
+        self._passed = 0  # how many of them ``cuts`` has given already
         self.seen = self.shown = 0
 
     def __call__(self, pictures: np.ndarray) -> tuple[np.ndarray, list[Candidate]]:
@@ -38,7 +38,7 @@ class Watcher:
         for i, picture in enumerate(pictures):
             before, self._small = self._small, small(picture)
             change = 0.0 if before is None else float(np.abs(self._small - before).mean())
-            self.changes.append(change)
+            self._changes.append(change)
             mesh = self._finder.points(picture)
             if mesh is not None:
                 places[i] = self._bank.project(mesh)
@@ -48,6 +48,15 @@ class Watcher:
                     kept.append(Candidate(key, places[i], detail(picture)))
             self.shown += 1
         return places, kept
+
+    def cuts(self, frames: int) -> list[int]:
+        """The first frames of further shots among the next ``frames``, counted from the first of
+        these; the next call goes on behind them."""
+        found = [cut - self._passed for cut in cuts(np.array(self._changes))]
+        end = self._passed + frames
+        del self._changes[: max(0, end - AROUND)]
+        self._passed = min(end, AROUND)
+        return [cut for cut in found if 0 <= cut < frames]
 
     def begin(self, places: np.ndarray) -> None:
         """What is known of the beginning: the face is where it will first be found until then."""
