@@ -6,7 +6,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from avcc.entropy.tables import Codebook, frequencies, table_shapes
+from avcc.entropy.places import AcousticLayout, MotionLayout
+from avcc.entropy.tables import SIGNED, Codebook, frequencies, table_shapes
 from avcc.stages import (
     PITCH_FRAMES,
     SEGMENT_FRAMES,
@@ -41,9 +42,31 @@ def contexts() -> dict[str, np.ndarray]:
     }
 
 
-def book() -> Codebook:
+def priors(width: int = 5) -> dict[str, np.ndarray]:
+    """Priors for it, as wild as eight bits allow."""
+    found = {}
+    sizes = {
+        "motion": (MotionLayout(DIRECTIONS, STEPS).size, DIRECTIONS, SIGNED),
+        "acoustic": (AcousticLayout(LAYERS).size, LAYERS, 256),
+    }
+    for name, (places, slots, count) in sizes.items():
+        for part, kind, shape in (
+            ("lookup", np.int8, (places, width)),
+            ("hidden", np.int8, (width, width)),
+            ("hidden_bias", np.int32, (width,)),
+            ("out", np.int8, (slots, width, count)),
+            ("out_bias", np.int32, (slots, count)),
+        ):
+            index = np.arange(np.prod(shape)).reshape(shape)
+            far = index * 40_503 % 65_521
+            wild = far % 255 - 127 if kind is np.int8 else far - 32_000
+            found[f"prior.{name}.{part}"] = wild.astype(kind)
+    return found
+
+
+def book(foretells: bool = False) -> Codebook:
     """The small codebook; tables peaked in the middle, made of integers alone."""
-    arrays = contexts()
+    arrays = contexts() | (priors() if foretells else {})
     for name, (rows, count) in table_shapes(arrays, SHAPE, (VOICE, LEVELS)).items():
         r, s = np.mgrid[0:rows, 0:count]
         weights = 1 + 4096 // (1 + abs(s - count // 2) * (1 + (r * 5 + len(name)) % 7))

@@ -27,12 +27,18 @@ from collections.abc import Iterator
 from fractions import Fraction
 from hashlib import sha256
 from itertools import accumulate
+from math import log2
 from typing import Any
 from zlib import crc32
+
+import numpy as np
 
 LIMITS = {"H": 64, "I": 1 << 21, "S": 1 << 18}  # longest payloads; of others 2^20
 WORD = (1 << 64) - 1
 BIT = [0, 1 << 23, 1 << 24]  # sums of the built-in table's frequencies
+PRIOR = "lookup", "hidden", "hidden_bias", "out", "out_bias"
+PART = [round(256 * log2(1 + i / 256)) for i in range(256)]
+POWER = [round(2 ** (24 - i / 256)) for i in range(256)]
 EDGES = 1, 2, 3, 5, 8, 12, 18, 28, 44, 72, 128
 Chunk = tuple[str, int, bytes, int]  # type, flags, payload, where it ends
 
@@ -210,10 +216,33 @@ class Decoder:
         return s
 
     def symbol(self, table: str, row: int) -> int:
-        return self.cut([0, *accumulate(self.arrays[f"table.{table}"][row].tolist())])
+        return self.cut([0, *accumulate(self.row(table, row))])
+
+    def foretold(self, kind: str, slot: int, places: list[int], table: str, row: int) -> int:
+        """A symbol by a prior, or by the table alone where there is none of its kind."""
+        part = {p: self.arrays.get(f"prior.{kind}.{p}") for p in PRIOR}
+        if part["lookup"] is None:
+            return self.symbol(table, row)
+        lookup, hidden, hidden_bias, out, out_bias = part.values()
+        x = np.maximum(lookup[places].astype(np.int64).sum(0), 0)
+        x = x + np.maximum((x @ hidden.astype(np.int64) + hidden_bias) >> 7, 0)
+        z = (x @ out[slot].astype(np.int64) + out_bias[slot]) >> 4
+        logits = [a + log(n) for a, n in zip(z.tolist(), self.row(table, row), strict=True)]
+        d = [max(logits) - a for a in logits]
+        w = [POWER[a % 256] >> a // 256 if a // 256 < 40 else 0 for a in d]
+        f = [1 + a * ((1 << 24) - len(w)) // sum(w) for a in w]
+        f[d.index(0)] += (1 << 24) - sum(f)
+        return self.cut([0, *accumulate(f)])
+
+    def row(self, table: str, row: int) -> list[int]:
+        found: list[int] = self.arrays[f"table.{table}"][row].tolist()
+        return found
 
     def signed(self, table: str, row: int) -> int:
-        s = self.symbol(table, row)
+        return self.value(self.symbol(table, row))
+
+    def value(self, s: int) -> int:
+        """The value of a symbol, and of what follows an escape."""
         if s < 61:
             return s - 30
         negative, n, x = self.cut(BIT), 0, 1
@@ -226,6 +255,12 @@ class Decoder:
 
     def close(self) -> None:
         need(encode(self.found) == self.payload, "senseless: its symbols make another payload")
+
+
+def log(n: int) -> int:
+    """Of a frequency, in 1/256 of a bit."""
+    e = n.bit_length() - 1
+    return 256 * e + PART[256 * n // (1 << e) % 256]
 
 
 def encode(symbols: list[tuple[int, int]]) -> bytes:
@@ -291,13 +326,25 @@ def read_motion(coder: Decoder, frames: int, head: Any) -> list[list[int]]:
     rows = coder.arrays["context.motion_first"][head["step"]].tolist()
     m = coder.arrays["context.motion_start"][head["step"]].tolist()
     codes = [[coder.signed("motion_first", row) for row in rows]]
+    count, steps = len(rows), len(coder.arrays["context.motion_first"])
+    last = earlier = [30] * count
+    finely = steps * sum(n <= head["stride"] for n in (2, 3, 5)) + head["step"]
     for _ in range(head["stride"], frames, head["stride"]):
         moved = expected = 0
+        told = [62 * k + s for k, s in enumerate(last)]
+        told += [62 * (count + k) + s for k, s in enumerate(earlier)]
+        told += [186 * count + 81 * k + 40 + max(-40, min(40, v)) for k, v in enumerate(codes[-1])]
+        buckets = [sum(edge <= mean for edge in EDGES) for mean in m]
+        told += [267 * count + 12 * k + b for k, b in enumerate(buckets)] + [279 * count + finely]
+        earlier, last = last, []
         codes.append(codes[-1].copy())
-        for k in range(len(rows)):
+        for k in range(count):
             activity = 0 if 2 * moved < expected else 2 if moved > 2 * expected else 1
             bucket = sum(edge <= m[k] for edge in EDGES)
-            r = coder.signed("motion", 3 * bucket + activity)
+            so_far = [62 * (2 * count + i) + s for i, s in enumerate(last)]
+            places = [*told, *so_far, 279 * count + 4 * steps + k]
+            last.append(coder.foretold("motion", k, places, "motion", 3 * bucket + activity))
+            r = coder.value(last[-1])
             codes[-1][k] += r
             moved, expected = moved + 16 * abs(r), expected + m[k]
             m[k] += (16 * abs(r) - m[k]) >> 2
@@ -308,6 +355,7 @@ def read_audio(coder: Decoder, frames: int, layers: int) -> tuple[list[int], lis
     names = "semantic_class", "semantic_rank", "acoustic_class"
     classes, ranks, groups = (coder.arrays[f"context.{name}"].tolist() for name in names)
     tokens = {pair: token for token, pair in enumerate(zip(classes, ranks, strict=True))}
+    most = len(groups)
     silence, c, p = len(classes) - 1, max(classes) + 1, max(map(max, groups), default=0) + 1
     semantic: list[int] = []
     acoustic: list[list[int]] = []
@@ -323,9 +371,15 @@ def read_audio(coder: Decoder, frames: int, layers: int) -> tuple[list[int], lis
         c1, c2 = classes[semantic[-1]], c1
         past = acoustic[-1] if acoustic else []  # empty as well if that frame was silent
         acoustic.append([])
+        before = [a or [256] * layers for a in ([[], [], *acoustic])[-3:-1]][::-1]
+        told = [
+            257 * (block * most + i) + a for block in (0, 1) for i, a in enumerate(before[block])
+        ]
         for i in range(layers if semantic[-1] != silence else 0):
             row = c1 * (p + 1) + (groups[i][past[i]] if past else p)
-            acoustic[-1].append(coder.symbol(f"acoustic_{i}", row))
+            so_far = [257 * (2 * most + j) + a for j, a in enumerate(acoustic[-1])]
+            places = [*told, *so_far, 771 * most + layers - 1, 772 * most + i]
+            acoustic[-1].append(coder.foretold("acoustic", i, places, f"acoustic_{i}", row))
     return semantic, acoustic
 
 

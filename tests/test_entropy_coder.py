@@ -12,19 +12,20 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from avcc.entropy import coder, count
+from avcc.entropy import coder, count, prior
 from avcc.entropy.coder import Cost, Decoder, Encoder, decode, encode, segment_bits
 from avcc.entropy.context import VALUE_MOST, identity, segment
+from avcc.entropy.payload import _model
 from avcc.entropy.tables import TOTAL, Codebook
 from avcc.errors import FormatError, ModelError
-from avcc.stages import OperatingPoint, Segment
+from avcc.stages import OperatingPoint, Segment, Symbols
 
 BOOK = books.book()
 
 
 def _interval_ends(row: np.ndarray) -> None:
     """The first and last quantile of every symbol decode to it: the model is the integer row."""
-    model = coder._model(row)
+    model = _model(row)
     scale = (1 << 64) - 1 >> 24
     ends = np.concatenate([[0], np.cumsum(row, dtype=np.int64)]).tolist()
     for symbol in range(len(row)):
@@ -284,6 +285,9 @@ def test_adaptive_means_and_rows() -> None:
             assert symbol is not None
             return symbol
 
+        def foretold(self, *given: object) -> int:
+            raise AssertionError("this codebook has no priors")
+
     contexts = books.contexts()
     contexts["context.motion_first"] = np.array([[3, 4]], np.uint8)
     contexts["context.motion_start"] = np.array([[8, 0]], np.int32)
@@ -321,3 +325,71 @@ def test_cost_is_split_by_kind() -> None:
     cost = Cost(BOOK)
     identity(cost, BOOK, clip.identities[0].shape, clip.identities[0].voice, True)
     assert cost.bits["identity"] > 0 and cost.bits["motion"] == cost.bits["audio"] == 0
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_priors_foretell_alike_at_once_and_one_by_one(seed: int) -> None:
+    """An encoder asks for a whole segment, a decoder for each symbol; what is sent comes back."""
+    book = books.book(foretells=True)
+    point = OperatingPoint(1 + seed, seed % 3, seed % 3, seed > 0)
+    clip = books.symbols(seed, 230, point, spread=(0.5, 3.0, 90.0)[seed % 3])
+    clip = replace(clip, head=replace(clip.head, model=book.id))
+    stream = encode(clip, book)
+    assert books.same(decode(stream, book), clip)
+    for number, (seg, sent) in enumerate(zip(clip.segments, stream.segments, strict=True)):
+        assert seg is not None and sent is not None
+        assert abs(sum(segment_bits(seg, point, book)) + 4 - 8 * len(sent)) < 9
+        assert sent != encode(clip_without(clip), BOOK).segments[number]
+
+
+def clip_without(clip: Symbols) -> Symbols:
+    """A clip for the codebook without priors."""
+    return replace(clip, head=replace(clip.head, model=BOOK.id))
+
+
+def test_foretold_frequencies_are_a_row() -> None:
+    """At least 1 each and 2^24 in all, whatever the logits."""
+    rng = np.random.default_rng(0)
+    for spread in (0, 1, 300, 20_000, 1 << 22):
+        logits = np.rint(rng.normal(0, spread, (40, 62)))
+        found = prior.normalised(logits)
+        assert (found.sum(1) == TOTAL).all() and found.min() >= 1
+        for row, said in zip(found, logits, strict=True):
+            assert row.argmax() == said.argmax()
+            others = np.delete(np.arange(62), said.argmax())  # the likeliest takes what is left
+            ranked = others[said[others].argsort()]
+            assert (np.diff(row[ranked]) >= 0).all()
+
+
+def test_logarithms_of_frequencies() -> None:
+    count = np.unique(np.concatenate([np.arange(1, 3000), np.geomspace(3000, TOTAL, 999)]))
+    count = count.astype(np.uint32)
+    exact = 256 * np.log2(count.astype(np.float64))
+    assert np.abs(prior.logarithms(count) - exact).max() <= 2  # eight bits of each are looked at
+
+
+def test_corrections_move_frequencies_by_their_bits() -> None:
+    """A last layer that says one bit for one symbol doubles it beside the others."""
+    arrays = dict(BOOK.arrays | books.priors())
+    for part in ("lookup", "hidden", "hidden_bias", "out", "out_bias"):
+        arrays[f"prior.motion.{part}"] = np.zeros_like(arrays[f"prior.motion.{part}"])
+    arrays["prior.motion.out_bias"][:, 17] = 1 << 12
+    made = Codebook.from_arrays(arrays).motion_prior
+    assert made is not None
+    plain = BOOK.table("motion")[5].astype(float)
+    found = made.frequencies(np.zeros((1, 5)), 0, np.array([5]))[0].astype(float)
+    odds = (found / plain) / (found / plain)[16]
+    assert odds[17] == pytest.approx(2, rel=0.01)
+    assert np.delete(odds, 17) == pytest.approx(1, rel=0.01)
+
+
+@pytest.mark.parametrize("part", ["lookup", "hidden", "hidden_bias", "out", "out_bias"])
+def test_senseless_priors_are_refused(part: str) -> None:
+    arrays = dict(BOOK.arrays | books.priors())
+    name = f"prior.acoustic.{part}"
+    for bad in (arrays[name][..., :-1], arrays[name].astype(np.float32), None):
+        broken = {k: v for k, v in (arrays | {name: bad}).items() if v is not None}
+        if name == "prior.acoustic.lookup" and bad is None:
+            continue  # then there is none
+        with pytest.raises(ModelError, match="not usable"):
+            Codebook.from_arrays(broken)

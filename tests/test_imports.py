@@ -78,7 +78,7 @@ def test_bytes_and_symbols_need_no_torch(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=NAMES)
 def test_one_file_knows_the_entropy_coder(path: Path) -> None:
-    if path != PACKAGE / "entropy" / "coder.py":
+    if path != PACKAGE / "entropy" / "payload.py":
         assert "constriction" not in roots(path)
 
 

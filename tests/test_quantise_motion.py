@@ -102,7 +102,7 @@ def test_rows_and_prices_are_the_coders(book: Codebook, paths: MotionPaths) -> N
     rng = np.random.default_rng(3)
     codes = np.cumsum(rng.integers(-3, 4, (60, MOTION)), 0)
     codes[30:] += 45 * (np.arange(MOTION) == 2)  # an escape
-    rows = paths._rows(codes[None], 2)[0]
+    rows = paths.rows(codes[None], 2)[0]
     change = np.clip(np.diff(codes, axis=0), -FURTHEST, FURTHEST) + FURTHEST
     priced = paths._changes[rows[1:], change].sum()
     first = _prices(book.table("motion_first"))[np.array(book.motion_first)[2], codes[0] + FURTHEST]

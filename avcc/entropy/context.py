@@ -10,10 +10,11 @@ the two sides can't diverge. All arithmetic is on integers; ``>>`` rounds toward
 from __future__ import annotations
 
 from bisect import bisect_right
-from typing import Protocol
 
 import numpy as np
 
+from avcc.entropy.outlook import AcousticOutlook, MotionOutlook
+from avcc.entropy.primitive import Coder
 from avcc.entropy.tables import BOUNDS, ESCAPE, REACH, Codebook
 from avcc.errors import FormatError
 from avcc.stages import OperatingPoint, Segment
@@ -21,18 +22,6 @@ from avcc.stages import OperatingPoint, Segment
 ESCAPE_BITS = 20  # magnitude bits after an escape, at most
 VALUE_MOST = REACH + (1 << (ESCAPE_BITS + 1)) - 1  # the largest magnitude that can be coded
 PITCH_START = 64  # that mean for a part's first pitch
-
-
-class Coder(Protocol):
-    """What the traversal needs: a kind to book under, and the one primitive."""
-
-    kind: str  # "motion", "audio", "pitch" or "identity": what the next symbols belong to
-
-    def code(self, table: str, row: int, symbol: int | None) -> int:
-        """Code one symbol of row ``row`` of ``table.<table>``; decoders get ``None``.
-
-        The table ``bit`` is built in: two symbols of frequency 2^23.
-        """
 
 
 def segment(
@@ -197,8 +186,11 @@ def _motion(
     ]
     motion[0] = last
     code = coder.code
+    outlook = MotionOutlook(coder, book, point) if book.motion_prior else None
     for t in range(1, rows):
         moved = expected = 0  # 16 times the sum of |differences| so far, and of their means
+        if outlook:
+            outlook.begin(last, means)
         for k in range(count):
             mean = means[k]
             if 2 * moved < expected:
@@ -209,16 +201,15 @@ def _motion(
                 activity = 1
             row = bisect_right(BOUNDS, mean) * 3 + activity
             # The inner part of _signed again, because this is where nine symbols in ten are coded.
-            if given is None:
-                symbol = code("motion", row, None)
-                change = symbol - REACH if symbol != ESCAPE else _escaped(coder, None)
-            else:
+            change = symbol = None
+            if given is not None:
                 change = given[t][k] - last[k]
-                if -REACH <= change <= REACH:
-                    code("motion", row, change + REACH)
-                else:
-                    code("motion", row, ESCAPE)
-                    _escaped(coder, change)
+                symbol = change + REACH if -REACH <= change <= REACH else ESCAPE
+            if outlook is None:
+                symbol = code("motion", row, symbol)
+            else:
+                symbol = outlook.code(k, row, symbol)
+            change = _escaped(coder, change) if symbol == ESCAPE else symbol - REACH
             last[k] += change
             size = 16 * abs(change)
             moved += size
@@ -249,6 +240,7 @@ def _audio(
     c1 = c2 = count
     was_same = 0
     context = [absent] * layers
+    outlook = AcousticOutlook(coder, book, layers) if layers and book.acoustic_prior else None
     for t in range(frames):
         want = None if tokens is None else tokens[t]
         same = 0
@@ -269,12 +261,18 @@ def _audio(
             token = members[group][rank]
         c2, c1, was_same = c1, classes[token], same
         semantic[t] = token
+        if outlook:
+            outlook.begin()
         if token == silence:
             context = [absent] * layers
             continue
         for layer in range(layers):
             row = c1 * (absent + 1) + context[layer]
-            value = code(names[layer], row, None if residual is None else residual[t][layer])
+            value = None if residual is None else residual[t][layer]
+            if outlook is None:
+                value = code(names[layer], row, value)
+            else:
+                value = outlook.code(layer, row, value)
             acoustic[t, layer] = value
             context[layer] = groups[layer][value]
     return semantic, acoustic

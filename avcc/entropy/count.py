@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from avcc.entropy.context import segment
+from avcc.entropy.prior import Foretold, Prior
 from avcc.entropy.tables import TOTAL, Codebook
 from avcc.stages import OperatingPoint, Segment
 
@@ -49,15 +50,35 @@ class Cost:
 
     def __init__(self, book: Codebook) -> None:
         self.kind = ""
-        self.bits = {"motion": 0.0, "audio": 0.0, "pitch": 0.0, "identity": 0.0}
+        self._bits = {"motion": 0.0, "audio": 0.0, "pitch": 0.0, "identity": 0.0}
         self._rows = _costs(book)
+        self._foretold = Foretold()
+        self._due: list[tuple[str, int]] = []
 
     def code(self, table: str, row: int, symbol: int | None) -> int:
         """Add the cost of ``symbol`` and return it."""
         if symbol is None:
             raise ValueError("a counter of bits needs a symbol")
-        self.bits[self.kind] += self._rows[table, row][symbol]
+        self._bits[self.kind] += self._rows[table, row][symbol]
         return symbol
+
+    def foretold(
+        self, prior: Prior, slot: int, state: np.ndarray, row: int, symbol: int | None
+    ) -> int:
+        """The same, when somebody asks for ``bits``."""
+        if symbol is None:
+            raise ValueError("a counter of bits needs a symbol")
+        self._foretold.add(prior, slot, state, row)
+        self._due.append((self.kind, symbol))
+        return symbol
+
+    @property
+    def bits(self) -> dict[str, float]:
+        """What all symbols so far cost."""
+        due, self._due = self._due, []
+        for (kind, symbol), row in zip(due, self._foretold.taken(), strict=True):
+            self._bits[kind] += math.log2(TOTAL) - math.log2(row[symbol])
+        return self._bits
 
 
 class Counter:
@@ -75,6 +96,12 @@ class Counter:
         key = (table, row, symbol)
         self._counts[key] = self._counts.get(key, 0) + 1
         return symbol
+
+    def foretold(
+        self, prior: Prior, slot: int, state: np.ndarray, row: int, symbol: int | None
+    ) -> int:
+        """Counted in the row that a prior corrects."""
+        return self.code(prior.tables[slot], row, symbol)
 
     @property
     def counts(self) -> dict[str, np.ndarray]:

@@ -18,9 +18,11 @@ import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError
 
+from avcc.entropy import prior as priors
+from avcc.entropy.places import AcousticLayout, MotionLayout
+from avcc.entropy.prior import TOTAL, Prior
 from avcc.errors import ModelError
 
-TOTAL = 1 << 24  # each row of a table sums to this: the range coder's precision
 SIGNED = 62  # symbols of a table of signed values: 0..60 for -30..30, 61 the escape
 REACH = 30  # a signed value v with |v| <= REACH is the symbol v + REACH
 ESCAPE = 61  # the symbol that says: sign and magnitude follow as plain bits
@@ -145,6 +147,21 @@ class Codebook:
         return range(0 if self.words else 1, self.layers + 1)
 
     @cached_property
+    def motion_prior(self) -> Prior | None:
+        """What foretells changes of coefficients, if the codebook has it."""
+        if "prior.motion.lookup" not in self.arrays:
+            return None
+        return Prior(self.arrays, "motion", ["motion"] * self.directions)
+
+    @cached_property
+    def acoustic_prior(self) -> Prior | None:
+        """The same for acoustic tokens."""
+        if "prior.acoustic.lookup" not in self.arrays:
+            return None
+        names = [f"acoustic_{layer}" for layer in range(self.layers)]
+        return Prior(self.arrays, "acoustic", names)
+
+    @cached_property
     def acoustic_class(self) -> list[list[int]]:
         """Class of each acoustic token: [layer][token]."""
         return self.arrays["context.acoustic_class"].tolist()
@@ -262,3 +279,8 @@ def _check(book: Codebook) -> None:
         _require(bool((table > 0).all()), f"table.{name} has a frequency of zero")
         sums = table.sum(1, dtype=np.uint64)
         _require(bool((sums == TOTAL).all()), f"a row of table.{name} does not sum to 2^24")
+    if "prior.motion.lookup" in arrays:
+        places = MotionLayout(book.directions, book.steps).size
+        priors.check(arrays, "motion", places, book.directions, SIGNED)
+    if "prior.acoustic.lookup" in arrays:
+        priors.check(arrays, "acoustic", AcousticLayout(book.layers).size, book.layers, 256)

@@ -46,7 +46,7 @@ class MotionPaths:
             scaled = np.nan_to_num(motion[a : a + AT_ONCE]) / float(STEPS[step])
             found = np.stack([steady(one[at], 1.0) for one in scaled])
             for _ in range(PASSES):
-                found = self._best(scaled, at, step, self._rows(found, step))
+                found = self._best(scaled, at, step, self.rows(found, step))
             out[a : a + AT_ONCE] = found
         return out
 
@@ -93,7 +93,7 @@ class MotionPaths:
             chosen = np.take_along_axis(back[:, t], chosen, -1)
         return out
 
-    def _rows(self, indices: np.ndarray, step: int) -> np.ndarray:
+    def rows(self, indices: np.ndarray, step: int) -> np.ndarray:
         """Rows of ``table.motion`` (S, rows, K) as ``entropy.context`` would take them."""
         sizes = 16 * np.abs(np.diff(indices, axis=1, prepend=indices[:, :1]))
         out = np.zeros(indices.shape, np.int64)

@@ -15,12 +15,14 @@ from avcc.training.loop import PARTS, Options, run
 
 STAGES = {
     "acoustic": "avcc.training.acoustic:AcousticStage",
+    "acousticprior": "avcc.training.acousticprior:AcousticPriorStage",
     "audiomae": "avcc.training.audiomae:AudioMAEStage",
     "avdiff": "avcc.training.avdiff:AVDiffStage",
     "driver": "avcc.training.driver:DriverStage",
     "estimator": "avcc.training.estimator:EstimatorStage",
     "facemesh": "avcc.training.facemesh:FaceMeshStage",
     "finder": "avcc.training.finder:FinderStage",
+    "motionprior": "avcc.training.motionprior:MotionPriorStage",
     "renderer": "avcc.training.renderer:RendererStage",
     "vocoder": "avcc.training.vocoder:VocoderStage",
 }

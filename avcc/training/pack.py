@@ -16,6 +16,7 @@ from torch import Tensor
 
 from avcc.entropy.tables import ID_BYTES
 from avcc.training.export import acoustic_tensors, later_estimator
+from avcc.training.priors import codebook
 from avcc.weights import MANIFEST
 
 LICENCE = "research weights; see docs/model.md, section Licences"
@@ -30,7 +31,7 @@ MORE = {
 }
 DIRECTIONS = ("motion.", "shape.")
 STAGES = {
-    "codebook": "motion, audiomae, acoustic, tables",
+    "codebook": "motion, acoustic, tables, motionprior, acousticprior",
     "speech": "audiomae, acoustic, estimator",
     "avdiff": "avdiff, driver",
     "renderer": "renderer",
@@ -48,7 +49,7 @@ def pack(work: Path, weights: Path, note: str = "") -> str:
     the new one has none (``AVCC_MODEL``). Renderer, vocoder and what finds faces serve all.
     """
     weights.mkdir(parents=True, exist_ok=True)
-    model = hashlib.sha256((work / "codebook.safetensors").read_bytes()).digest()[:ID_BYTES].hex()
+    model = hashlib.sha256(codebook(work)).digest()[:ID_BYTES].hex()
     _speech(work)
     names = _names(model)
     before = _manifest(weights)
@@ -80,6 +81,8 @@ def _of(work: Path, part: str) -> bytes:
     match part:
         case "avdiff" if (work / "driver.safetensors").exists():
             return _joined(work, "avdiff", "driver")
+        case "codebook":
+            return codebook(work)
         case "faces":
             return _joined(work, "facemesh", "finder")
     return (work / f"{part}.safetensors").read_bytes()

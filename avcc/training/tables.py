@@ -57,7 +57,7 @@ def fit(
 ) -> Codebook:
     """The codebook of what ``work`` holds: motion bank, centroids, acoustic books. ``voices``: to
     count instead of those of the cache."""
-    arrays = _models(work)
+    arrays = models(work)
     motion = clip_motion(cache, arrays, "train", tier)
     voices = voices or codes_of(cache, work, "train", tier, hours)
     contexts = motion_contexts(motion) | voice_contexts(arrays, voices)
@@ -85,7 +85,8 @@ def refit(cache: Path, work: Path, tier: str = "PW") -> Codebook:
     known = Codebook.load(work / "codebook.safetensors").arrays
     arrays = _halved(dict(np.load(work / "motion.npz")))
     motion = clip_motion(cache, {k: v.astype(np.float32) for k, v in arrays.items()}, "train", tier)
-    found = dict(known) | arrays | motion_contexts(motion)
+    rest = {k: v for k, v in known.items() if not k.startswith("prior.motion")}
+    found = rest | arrays | motion_contexts(motion)
     blank = _blank({k: v for k, v in found.items() if k.startswith("context.")})
     once, again = Counter(blank), Counter(blank)
     _count_motion(once, blank, motion)
@@ -146,7 +147,7 @@ def _count_shapes(counter: Counter, blank: Codebook, found: list[np.ndarray]) ->
         identity(counter, blank, shape, np.zeros(0, np.int64), False)
 
 
-def _models(work: Path) -> dict[str, np.ndarray]:
+def models(work: Path) -> dict[str, np.ndarray]:
     """Arrays that quantisers need, rounded as the codebook file stores them."""
     found = dict(np.load(work / "motion.npz"))
     found["semantic.centroids"] = np.load(work / "centroids.npy")
@@ -249,7 +250,7 @@ def _prior(name: str, count: np.ndarray, book: Codebook) -> np.ndarray | float:
 
 def bits(cache: Path, work: Path, book: Codebook) -> dict[str, float]:
     """What validation costs, in bits a second: motion by stride and step, voice by layers."""
-    arrays = _models(work)
+    arrays = models(work)
     out: dict[str, float] = {}
     motion = clip_motion(cache, arrays, "val", "PW")
     seconds, paths = sum(map(len, motion)) / 25, MotionPaths(book)
