@@ -200,7 +200,7 @@ class Codec:
         chosen = np.unique(np.linspace(0, count - 1, SAMPLED).astype(int)).tolist()
 
         def bits(point: OperatingPoint, which: int) -> float:
-            segments = quantiser.segments(features, tokens, point, chosen)
+            segments = quantiser.segments(features, tokens, point, chosen, draft=True)
             total = sum(segment_bits(one, point, book)[which] for one in segments)
             return total * count / len(chosen)
 

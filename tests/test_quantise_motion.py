@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
+import books
 import numpy as np
 import pytest
 
 from avcc import weights
 from avcc.entropy.context import segment
 from avcc.entropy.count import Cost, segment_bits
-from avcc.entropy.tables import Codebook
+from avcc.entropy.forecast import motion_frequencies
+from avcc.entropy.prior import Prior
+from avcc.entropy.tables import ESCAPE, REACH, Codebook
 from avcc.quantise.motion import FURTHEST, NEAR, MotionPaths, _prices
 from avcc.quantise.scalar import STEPS, rounded, steady
 from avcc.stages import MOTION, OperatingPoint, Segment
+
+
+class Asked(Cost):
+    """What each foretold symbol costs."""
+
+    def __init__(self, book: Codebook) -> None:
+        super().__init__(book)
+        self.spent: list[float] = []
+
+    def foretold(
+        self, prior: Prior, slot: int, state: np.ndarray, row: int, symbol: int | None
+    ) -> int:
+        assert symbol is not None
+        self.spent.append(24 - float(np.log2(prior.frequencies(state, slot, row)[symbol])))
+        return symbol
 
 
 @pytest.fixture(scope="module")
@@ -110,3 +128,24 @@ def test_rows_and_prices_are_the_coders(book: Codebook, paths: MotionPaths) -> N
     nothing = np.zeros(0, np.int64), np.zeros((0, 0), np.int64)
     segment(cost, book, OperatingPoint(1, 2, 0, False), 60, Segment(60, codes, *nothing))
     assert priced + first.sum() == pytest.approx(cost.bits["motion"], rel=1e-4)
+
+
+def test_what_priors_would_say_is_what_they_say() -> None:
+    """Whole segments at once, and the traversal's walk: the same bits."""
+    book = books.book(foretells=True)
+    rng = np.random.default_rng(3)
+    paths = MotionPaths(book)
+    for stride, step, spread in ((1, 0, 0.7), (2, 2, 3.0), (9, 1, 40.0)):
+        frames = 61
+        rows = -(-frames // stride)
+        codes = np.rint(rng.normal(0, spread, (2, rows, books.DIRECTIONS))).cumsum(1)
+        codes = codes.astype(np.int64)
+        found = motion_frequencies(book, codes, paths.rows(codes, step)[:, 1:], stride, step)
+        for one, given in zip(codes, found, strict=True):
+            change = np.diff(one, axis=0)
+            symbol = np.where(np.abs(change) <= REACH, change + REACH, ESCAPE)
+            spent = 24 - np.log2(np.take_along_axis(given, symbol[..., None], -1))
+            spy = Asked(book)
+            seg = Segment(frames, one, np.zeros(0, np.int64), np.zeros((0, 0), np.int64))
+            segment(spy, book, OperatingPoint(stride, step, 0, False), frames, seg)
+            assert spy.spent == pytest.approx(spent.ravel().tolist())

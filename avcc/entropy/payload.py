@@ -131,8 +131,7 @@ class Decoder:
         self, prior: Prior, slot: int, state: np.ndarray, row: int, symbol: int | None = None
     ) -> int:
         """The same by what a prior foretells."""
-        found = prior.frequencies(state[None], slot, np.array([row]))[0]
-        return self._read(_model(found))
+        return self._read(_model(prior.frequencies(state, slot, row)))
 
     def _read(self, model: Any) -> int:
         try:

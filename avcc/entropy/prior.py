@@ -45,20 +45,25 @@ class Prior:
         self._base = [logs[t] for t in tables]
 
     def told(self, places: np.ndarray) -> np.ndarray:
-        """The sum float64 (H,) of the lookup's rows at int64 (n,)."""
-        return self._lookup[places].sum(0)
+        """The sum float64 (..., H) of the lookup's rows at int64 (..., n)."""
+        return self._lookup[places].sum(-2)
 
-    def row(self, place: int) -> np.ndarray:
-        """One of them, float64 (H,)."""
+    def row(self, place: int | np.ndarray) -> np.ndarray:
+        """One of them, float64 (H,), or many (..., H)."""
         return self._lookup[place]
 
-    def frequencies(self, state: np.ndarray, slot: int, rows: np.ndarray) -> np.ndarray:
-        """int64 (B, A), at least 1, each B sums to 2^24, of sums float64 (B, H) and rows int64 (B,)
-        of the slot's table."""
+    def frequencies(self, state: np.ndarray, slot: int, rows: np.ndarray | int) -> np.ndarray:
+        """int64 (..., A), at least 1, each A sums to 2^24, of sums float64 (..., H) and rows int64
+        (...) of the slot's table."""
         state = np.maximum(state, 0)
-        deeper = np.floor((state @ self._hidden + self._hidden_bias) / (1 << HIDDEN_BITS))
-        state = state + np.maximum(deeper, 0)
-        logits = np.floor((state @ self._out[slot] + self._out_bias[slot]) / (1 << LOGIT_SHIFT))
+        deeper = state @ self._hidden
+        deeper += self._hidden_bias
+        deeper *= 1 / (1 << HIDDEN_BITS)
+        state = state + np.maximum(np.floor(deeper, out=deeper), 0, out=deeper)
+        logits = state @ self._out[slot]
+        logits += self._out_bias[slot]
+        logits *= 1 / (1 << LOGIT_SHIFT)
+        np.floor(logits, out=logits)
         logits += self._base[slot][rows]
         return normalised(logits)
 
@@ -100,14 +105,22 @@ def logarithms(table: np.ndarray) -> np.ndarray:
 
 
 def normalised(logits: np.ndarray) -> np.ndarray:
-    """Logits (B, A), whole numbers in 1/256 bit -> frequencies int64 (B, A)."""
-    below = (logits.max(1, keepdims=True) - logits).astype(np.int64)
+    """Logits (..., A), whole numbers in 1/256 bit -> frequencies int64 (..., A)."""
+    best = logits.argmax(-1)
+    most = logits.max(-1, keepdims=True)
+    below = (most - logits).astype(np.int64)
     weights = POWERS[below & (UNIT - 1)] >> np.minimum(below >> 8, 40)
-    spare = TOTAL - logits.shape[1]
-    out = 1 + weights * spare // weights.sum(1, keepdims=True)
+    weights *= TOTAL - logits.shape[-1]
+    spare = weights.sum(-1, keepdims=True) // (TOTAL - logits.shape[-1])
+    weights //= spare
+    weights += 1
     # Rounding leaves a few units; the likeliest symbol takes them.
-    out[np.arange(len(out)), below.argmin(1)] += TOTAL - out.sum(1)
-    return out
+    left = TOTAL - weights.sum(-1)
+    if logits.ndim == 1:
+        weights[best] += left
+    else:
+        weights[np.arange(len(weights)), best] += left
+    return weights
 
 
 def check(arrays: Mapping[str, np.ndarray], name: str, places: int, slots: int, count: int) -> None:

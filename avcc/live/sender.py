@@ -239,8 +239,10 @@ class Sender:
         symbols = Symbols(self._head, (replace(one, picture=b"\0", side=64),), (None,))
         return coder.encode(symbols, nets.book).identities[0][2]
 
-    def _cut(self, features: Features, tokens: Tokens, point: OperatingPoint) -> Segment:
-        return self._nets.quantiser.segments(features, tokens, point)[0]
+    def _cut(
+        self, features: Features, tokens: Tokens, point: OperatingPoint, draft: bool = False
+    ) -> Segment:
+        return self._nets.quantiser.segments(features, tokens, point, draft=draft)[0]
 
     def _coded(self, point: OperatingPoint, seg: Segment) -> bytes:
         """The code of one segment."""
@@ -256,7 +258,7 @@ class Sender:
         book = self._nets.book
 
         def bits(point: OperatingPoint, which: int) -> float:
-            return segment_bits(self._cut(features, tokens, point), point, book)[which]
+            return segment_bits(self._cut(features, tokens, point, draft=True), point, book)[which]
 
         motion, voice = priced(bits, book.depths if self._sound else range(0))
         return Costs(motion, voice, 0.0, 0.0, np.zeros(1))

@@ -10,11 +10,13 @@ quantisation, as video coders have it). Only an encoder does this; a decoder nee
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import groupby
 
 import numpy as np
 
+from avcc.entropy.forecast import motion_frequencies
 from avcc.entropy.tables import BOUNDS, ESCAPE, REACH, TOTAL, Codebook
 from avcc.quantise.scalar import STEPS, steady
 from avcc.stages import SEGMENT_FRAMES
@@ -27,11 +29,14 @@ PASSES = 2  # the rows that price a path follow from the path before
 AT_ONCE = 32  # segments
 FURTHEST = 3 * REACH  # differences that are priced apart; beyond, all cost the same
 
+Priced = Callable[[int, np.ndarray], np.ndarray]
+
 
 class MotionPaths:
     """The prices of one codebook."""
 
     def __init__(self, book: Codebook) -> None:
+        self._book = book
         self._changes = _prices(book.table("motion"))
         self._firsts = _prices(book.table("motion_first"))
         self._first_rows = np.array(book.motion_first)  # (steps, K)
@@ -46,7 +51,11 @@ class MotionPaths:
             scaled = np.nan_to_num(motion[a : a + AT_ONCE]) / float(STEPS[step])
             found = np.stack([steady(one[at], 1.0) for one in scaled])
             for _ in range(PASSES):
-                found = self._best(scaled, at, step, self.rows(found, step))
+                rows = self.rows(found, step)
+                found = self._best(scaled, at, step, partial(self._by_rows, rows))
+            if self._book.motion_prior and len(at) > 1:
+                prices = self._foretold(found, stride, step)
+                found = self._best(scaled, at, step, partial(_by_prior, prices))
             out[a : a + AT_ONCE] = found
         return out
 
@@ -66,8 +75,19 @@ class MotionPaths:
             out[a : a + SEGMENT_FRAMES : stride] = codes * STEPS[step]
         return out
 
-    def _best(self, scaled: np.ndarray, at: np.ndarray, step: int, rows: np.ndarray) -> np.ndarray:
-        """The best path where changes are priced by ``rows`` (S, rows, K)."""
+    def _by_rows(self, rows: np.ndarray, t: int, changes: np.ndarray) -> np.ndarray:
+        """Bits of changes (S, K, ...) to code ``t`` by rows (S, rows, K) of the table."""
+        return _priced(self._changes, rows[:, t, :, None, None], changes)
+
+    def _foretold(self, codes: np.ndarray, stride: int, step: int) -> np.ndarray:
+        """What the prior would ask for changes, float32 (S, rows, K, 2 FURTHEST + 1), if all that
+        it is told were these codes (S, rows, K)."""
+        rows = self.rows(codes, step)[:, 1:]
+        found = motion_frequencies(self._book, codes, rows, stride, step)
+        return _prices(np.concatenate([found[:, :1], found], 1))  # the first code asks no prior
+
+    def _best(self, scaled: np.ndarray, at: np.ndarray, step: int, priced: Priced) -> np.ndarray:
+        """The best path where changes to a code are ``priced``."""
         near = np.rint(scaled[:, at]).astype(np.int64)
         values = near[..., None] + NEAR  # S, rows, K, candidates
         stride = int(at[1]) if len(at) > 1 else 1
@@ -80,7 +100,7 @@ class MotionPaths:
         for t in range(1, len(at)):
             before, now = values[:, t - 1, :, :, None], values[:, t, :, None]
             reach = total[..., None] + away[:, t, :, None]
-            reach = reach + worth * _priced(self._changes, rows[:, t, :, None, None], now - before)
+            reach = reach + worth * priced(t, now - before)
             for j in range(1, stride):
                 drawn = before + (now - before) * (j / stride)
                 true = scaled[:, at[t - 1] + j, :, None, None]
@@ -107,14 +127,21 @@ class MotionPaths:
         return out
 
 
+def _by_prior(prices: np.ndarray, t: int, changes: np.ndarray) -> np.ndarray:
+    """Bits of changes (S, K, A, B) to code ``t`` by prices (S, rows, K, 2 FURTHEST + 1)."""
+    at = np.clip(changes, -FURTHEST, FURTHEST) + FURTHEST
+    flat = at.reshape(*at.shape[:2], -1)
+    return np.take_along_axis(prices[:, t], flat, -1).reshape(at.shape)
+
+
 def _prices(table: np.ndarray) -> np.ndarray:
-    """Bits of the values -FURTHEST to FURTHEST by row of a table, escapes with what follows them;
-    float32 (rows, 2 FURTHEST + 1)."""
+    """Bits of the values -FURTHEST to FURTHEST by row of a table (..., 62), escapes with what
+    follows them; float32 (..., 2 FURTHEST + 1)."""
     bits = np.log2(TOTAL) - np.log2(table.astype(np.float64))
     value = np.arange(-FURTHEST, FURTHEST + 1)
     beyond = np.maximum(np.abs(value) - REACH, 1)
-    escaped = bits[:, ESCAPE, None] + 2 + 2 * np.floor(np.log2(beyond))
-    plain = bits[:, np.clip(value + REACH, 0, 2 * REACH)]
+    escaped = bits[..., ESCAPE, None] + 2 + 2 * np.floor(np.log2(beyond))
+    plain = bits[..., np.clip(value + REACH, 0, 2 * REACH)]
     return np.where(np.abs(value) <= REACH, plain, escaped).astype(np.float32)
 
 

@@ -12,6 +12,7 @@ from avcc.entropy.tables import Codebook
 from avcc.quantise.codebook import nearest, residual_sum
 from avcc.quantise.motion import MotionPaths
 from avcc.quantise.pitch import hertz, path
+from avcc.quantise.refine import refined
 from avcc.quantise.scalar import (
     SHAPE_STEPS,
     STEPS,
@@ -51,10 +52,11 @@ COARSE = OperatingPoint(5, len(STEPS) - 1, 0)  # of the copies that stand in for
 @dataclass(frozen=True)
 class Tokens:
     """``semantic`` int64 (N,); ``acoustic`` for each number of layers n from 0, int64 (N, n);
-    ``pitch`` as in ``Symbols``."""
+    ``pitch`` as in ``Symbols``. ``latents`` float32 (N, 32): what the acoustic ones stand for."""
 
     semantic: np.ndarray
     acoustic: list[np.ndarray]
+    latents: np.ndarray
     pitch: tuple[np.ndarray, ...] = ()
 
 
@@ -72,11 +74,11 @@ class Quantiser:
         if silent.all():
             count = len(silent)
             nothing = [np.zeros((count, n), np.int64) for n in range(len(self.books) + 1)]
-            return Tokens(np.full(count, SILENT, np.int64), nothing)
+            return Tokens(np.full(count, SILENT, np.int64), nothing, features.acoustic)
         semantic = np.where(silent, SILENT, nearest(features.semantic, self.centroids))
         semantic = semantic.astype(np.int64)
         acoustic = self._trellis.tokens(features.acoustic, semantic)
-        return Tokens(semantic, acoustic, _pitch(features.pitch))
+        return Tokens(semantic, acoustic, features.acoustic, _pitch(features.pitch))
 
     @cached_property
     def _trellis(self) -> Trellis:
@@ -98,8 +100,10 @@ class Quantiser:
         tokens: Tokens,
         point: OperatingPoint,
         numbers: Sequence[int] | None = None,
+        draft: bool = False,
     ) -> list[Segment]:
-        """A clip's features cut into segments of symbols; ``numbers``: which, all by default."""
+        """A clip's features cut into segments of symbols; ``numbers``: which, all by default.
+        ``draft``: some bits dearer, and sooner done, to learn about what they cost."""
         count = len(features.motion)
         if numbers is None:
             numbers = range(-(-count // SEGMENT_FRAMES))
@@ -115,6 +119,8 @@ class Quantiser:
             acoustic = tokens.acoustic[point.acoustic_layers][part]
             if not point.semantic:
                 semantic, acoustic = semantic[:0], acoustic[:0]
+            elif self._book.acoustic_prior and not draft:
+                acoustic = refined(self._book, tokens.latents[part], semantic, acoustic)
             out.append(Segment(part.stop - part.start, codes, semantic, acoustic))
         return out
 
