@@ -14,7 +14,7 @@ from avcc.quantise.rate import STRIDES
 from avcc.quantise.scalar import STEPS
 from avcc.stages import SEGMENT_FRAMES
 from avcc.training.loop import Options
-from avcc.training.priors import Batch, PriorNet, PriorStage
+from avcc.training.priors import Batch, PriorNet, PriorStage, foretelling
 from avcc.training.tables import clip_motion, models
 
 
@@ -29,7 +29,8 @@ class MotionPriorStage(PriorStage):
     def __init__(self, options: Options) -> None:
         super().__init__(options)
         arrays, o = models(options.work), options
-        paths = MotionPaths(self.book)
+        # With a prior that was learned before, codes are what an encoder with it would send.
+        paths = MotionPaths(foretelling(options.work))
         self._logs = torch.from_numpy(logarithms(self.book.table("motion")) / UNIT).float()
         self._paths = paths
         self._coded = {

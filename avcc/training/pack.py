@@ -14,9 +14,9 @@ import safetensors
 from safetensors.torch import load_file, save, save_file
 from torch import Tensor
 
-from avcc.entropy.tables import ID_BYTES
+from avcc.entropy.tables import ID_BYTES, dump
 from avcc.training.export import acoustic_tensors, later_estimator
-from avcc.training.priors import codebook
+from avcc.training.priors import foretelling
 from avcc.weights import MANIFEST
 
 LICENCE = "research weights; see docs/model.md, section Licences"
@@ -49,7 +49,7 @@ def pack(work: Path, weights: Path, note: str = "") -> str:
     the new one has none (``AVCC_MODEL``). Renderer, vocoder and what finds faces serve all.
     """
     weights.mkdir(parents=True, exist_ok=True)
-    model = hashlib.sha256(codebook(work)).digest()[:ID_BYTES].hex()
+    model = hashlib.sha256(_of(work, "codebook")).digest()[:ID_BYTES].hex()
     _speech(work)
     names = _names(model)
     before = _manifest(weights)
@@ -82,7 +82,7 @@ def _of(work: Path, part: str) -> bytes:
         case "avdiff" if (work / "driver.safetensors").exists():
             return _joined(work, "avdiff", "driver")
         case "codebook":
-            return codebook(work)
+            return dump(foretelling(work).arrays)
         case "faces":
             return _joined(work, "facemesh", "finder")
     return (work / f"{part}.safetensors").read_bytes()

@@ -16,7 +16,7 @@ from safetensors.numpy import load_file
 from torch import Tensor, nn
 
 from avcc.entropy.prior import HIDDEN_BITS, LOGIT_SHIFT, STATE_BITS
-from avcc.entropy.tables import Codebook, dump
+from avcc.entropy.tables import Codebook
 from avcc.training.loop import Options, Stage
 
 KINDS = ("motion", "acoustic")
@@ -36,16 +36,15 @@ def corrected(arrays: Mapping[str, np.ndarray], kind: str) -> int:
     return zlib.crc32(b"".join(arrays[name].tobytes() for name in names))
 
 
-def codebook(work: Path) -> bytes:
+def foretelling(work: Path) -> Codebook:
     """The codebook of a work folder with the priors that were learned for its tables."""
-    path = work / "codebook.safetensors"
-    arrays, later = load_file(path), dict[str, np.ndarray]()
+    arrays = load_file(work / "codebook.safetensors")
     for kind in KINDS:
         prior = work / f"{kind}prior.safetensors"
         found = load_file(prior) if prior.exists() else {}
         if found and int(found.pop("of")) == corrected(arrays, kind):
-            later |= found
-    return dump(arrays | later) if later else path.read_bytes()
+            arrays |= found
+    return Codebook.from_arrays(arrays)
 
 
 class PriorNet(nn.Module):
