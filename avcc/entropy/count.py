@@ -76,8 +76,8 @@ class Cost:
     def bits(self) -> dict[str, float]:
         """What all symbols so far cost."""
         due, self._due = self._due, []
-        for (kind, symbol), row in zip(due, self._foretold.taken(), strict=True):
-            self._bits[kind] += math.log2(TOTAL) - math.log2(row[symbol])
+        for (kind, symbol), prices in zip(due, self._foretold.taken(priced=True), strict=True):
+            self._bits[kind] += float(prices[symbol])
         return self._bits
 
 

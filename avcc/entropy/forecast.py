@@ -8,14 +8,13 @@ from __future__ import annotations
 import numpy as np
 
 from avcc.entropy.places import NONE, AcousticLayout, MotionLayout
-from avcc.entropy.prior import TOTAL
-from avcc.entropy.tables import ESCAPE, REACH, Codebook
+from avcc.entropy.tables import ESCAPE, REACH, SIGNED, Codebook
 
 
-def motion_frequencies(
+def motion_prices(
     book: Codebook, codes: np.ndarray, rows: np.ndarray, stride: int, step: int
 ) -> np.ndarray:
-    """Frequencies int64 (S, R - 1, K, 62) of the changes between codes (S, R, K), by the rows
+    """Bits float32 (S, R - 1, K, 62) of the changes between codes (S, R, K), by the rows
     (S, R - 1, K) of ``table.motion`` that they have."""
     prior = book.motion_prior
     assert prior
@@ -27,10 +26,10 @@ def motion_frequencies(
     told = layout.before(before[:, 1:-1], before[:, :-2], codes[:, :-1], rows // 3)
     point = prior.row(layout.point(stride, step))
     state = np.stack([prior.told(of) + point for of in told])
-    out = np.empty((*symbol.shape, 2 * REACH + 2), np.int64)
+    out = np.empty((*symbol.shape, SIGNED), np.float32)
     for k in range(layout.count):
         given = state + prior.row(layout.bias(k))
-        found = prior.frequencies(given.reshape(-1, given.shape[-1]), k, rows[..., k].ravel())
+        found = prior.prices(given.reshape(-1, given.shape[-1]), k, rows[..., k].ravel())
         out[..., k, :] = found.reshape(out[..., k, :].shape)
         state = state + prior.row(layout.now(k, 0) + symbol[..., k])
     return out
@@ -58,7 +57,7 @@ def acoustic_bits(
         before = last[:, layer]
         known = classes[layer, np.minimum(before, NONE - 1)]
         row = group + np.where(before == NONE, absent, known)
-        found = prior.frequencies(state + prior.row(layout.bias(layer)), layer, row)
-        spent += np.log2(TOTAL) - np.log2(found[each, tokens[:, layer]])
+        found = prior.prices(state + prior.row(layout.bias(layer)), layer, row)
+        spent += found[each, tokens[:, layer]]
         state = state + prior.row(layout.now(layer, 0) + tokens[:, layer])
     return spent

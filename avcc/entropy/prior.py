@@ -43,6 +43,8 @@ class Prior:
         )
         logs = {t: logarithms(arrays[f"table.{t}"]).astype(np.float64) for t in set(tables)}
         self._base = [logs[t] for t in tables]
+        self._short = [x.astype(np.float32) for x in (self._hidden, self._hidden_bias)]
+        self._short_out = self._out.astype(np.float32), self._out_bias.astype(np.float32)
 
     def told(self, places: np.ndarray) -> np.ndarray:
         """The sum float64 (..., H) of the lookup's rows at int64 (..., n)."""
@@ -67,6 +69,22 @@ class Prior:
         logits += self._base[slot][rows]
         return normalised(logits)
 
+    def prices(self, state: np.ndarray, slot: int, rows: np.ndarray) -> np.ndarray:
+        """What each symbol costs in bits, float32 (B, A): nearly, but sooner than ``frequencies``,
+        for encoders that weigh what to send."""
+        hidden, hidden_bias = self._short
+        state = np.maximum(state, 0).astype(np.float32)
+        deeper = (state @ hidden + hidden_bias) * np.float32(2.0**-HIDDEN_BITS)
+        state += np.maximum(deeper, 0, out=deeper)
+        out, out_bias = self._short_out
+        bits = state @ out[slot]
+        bits += out_bias[slot]
+        bits *= np.float32(2.0**-LOGIT_SHIFT / UNIT)
+        bits += (self._base[slot][rows] / UNIT).astype(np.float32)
+        bits -= bits.max(-1, keepdims=True)
+        whole = np.log2(np.exp2(bits).sum(-1, keepdims=True))
+        return np.minimum(whole - bits, np.float32(24))  # no frequency is less than 1
+
 
 class Foretold:
     """What waits to be coded by priors, so that a whole segment is foretold at once."""
@@ -79,8 +97,8 @@ class Foretold:
         self._waiting.append((prior, slot, state, row))
         return len(self._waiting) - 1
 
-    def taken(self) -> list[np.ndarray]:
-        """The frequencies int64 (A,) of all, by their numbers; none wait any more."""
+    def taken(self, priced: bool = False) -> list[np.ndarray]:
+        """The frequencies int64 (A,) of all, or prices, by their numbers; none wait any more."""
         waiting, self._waiting = self._waiting, []
         out: list[np.ndarray] = [np.zeros(0, np.int64)] * len(waiting)
 
@@ -91,7 +109,8 @@ class Foretold:
             numbers = list(same)
             states = np.stack([waiting[n][2] for n in numbers])
             rows = np.array([waiting[n][3] for n in numbers])
-            found = waiting[numbers[0]][0].frequencies(states, slot, rows)
+            prior = waiting[numbers[0]][0]
+            found = (prior.prices if priced else prior.frequencies)(states, slot, rows)
             for number, one in zip(numbers, found, strict=True):
                 out[number] = one
         return out

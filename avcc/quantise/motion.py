@@ -16,7 +16,7 @@ from itertools import groupby
 
 import numpy as np
 
-from avcc.entropy.forecast import motion_frequencies
+from avcc.entropy.forecast import motion_prices
 from avcc.entropy.tables import BOUNDS, ESCAPE, REACH, TOTAL, Codebook
 from avcc.quantise.scalar import STEPS, steady
 from avcc.stages import SEGMENT_FRAMES
@@ -42,9 +42,10 @@ class MotionPaths:
         self._first_rows = np.array(book.motion_first)  # (steps, K)
         self._start = np.array(book.motion_start)
 
-    def codes(self, motion: np.ndarray, stride: int, step: int) -> np.ndarray:
+    def codes(self, motion: np.ndarray, stride: int, step: int, draft: bool = False) -> np.ndarray:
         """Indices int64 (S, rows, K) for S segments of coefficients float32 (S, T, K), of which
-        every ``stride``-th is sent in step number ``step``; NaN counts as 0."""
+        every ``stride``-th is sent in step number ``step``; NaN counts as 0. ``draft``: by the
+        tables alone, sooner done and a twentieth dearer."""
         at = np.arange(0, motion.shape[1], stride)
         out = np.zeros((len(motion), len(at), motion.shape[2]), np.int64)
         for a in range(0, len(motion), AT_ONCE):
@@ -53,17 +54,19 @@ class MotionPaths:
             for _ in range(PASSES):
                 rows = self.rows(found, step)
                 found = self._best(scaled, at, step, partial(self._by_rows, rows))
-            if self._book.motion_prior and len(at) > 1:
+            if self._book.motion_prior and len(at) > 1 and not draft:
                 prices = self._foretold(found, stride, step)
                 found = self._best(scaled, at, step, partial(_by_prior, prices))
             out[a : a + AT_ONCE] = found
         return out
 
-    def parts(self, motions: Sequence[np.ndarray], stride: int, step: int) -> list[np.ndarray]:
+    def parts(
+        self, motions: Sequence[np.ndarray], stride: int, step: int, draft: bool = False
+    ) -> list[np.ndarray]:
         """Indices int64 (rows, K) of each segment (T, K), lengths as they come."""
         out: list[np.ndarray] = []
         for _, same in groupby(motions, len):
-            out += list(self.codes(np.stack(list(same)), stride, step))
+            out += list(self.codes(np.stack(list(same)), stride, step, draft))
         return out
 
     def received(self, motion: np.ndarray, stride: int, step: int) -> np.ndarray:
@@ -83,8 +86,8 @@ class MotionPaths:
         """What the prior would ask for changes, float32 (S, rows, K, 2 FURTHEST + 1), if all that
         it is told were these codes (S, rows, K)."""
         rows = self.rows(codes, step)[:, 1:]
-        found = motion_frequencies(self._book, codes, rows, stride, step)
-        return _prices(np.concatenate([found[:, :1], found], 1))  # the first code asks no prior
+        found = _far(motion_prices(self._book, codes, rows, stride, step))
+        return np.concatenate([found[:, :1], found], 1)  # the first code asks no prior
 
     def _best(self, scaled: np.ndarray, at: np.ndarray, step: int, priced: Priced) -> np.ndarray:
         """The best path where changes to a code are ``priced``."""
@@ -135,9 +138,13 @@ def _by_prior(prices: np.ndarray, t: int, changes: np.ndarray) -> np.ndarray:
 
 
 def _prices(table: np.ndarray) -> np.ndarray:
-    """Bits of the values -FURTHEST to FURTHEST by row of a table (..., 62), escapes with what
-    follows them; float32 (..., 2 FURTHEST + 1)."""
-    bits = np.log2(TOTAL) - np.log2(table.astype(np.float64))
+    """``_far`` of a table's rows."""
+    return _far(np.log2(TOTAL) - np.log2(table.astype(np.float64)))
+
+
+def _far(bits: np.ndarray) -> np.ndarray:
+    """Bits of symbols (..., 62) -> of the values -FURTHEST to FURTHEST, escapes with what follows
+    them; float32 (..., 2 FURTHEST + 1)."""
     value = np.arange(-FURTHEST, FURTHEST + 1)
     beyond = np.maximum(np.abs(value) - REACH, 1)
     escaped = bits[..., ESCAPE, None] + 2 + 2 * np.floor(np.log2(beyond))

@@ -110,7 +110,7 @@ class Quantiser:
         parts = [slice(n * SEGMENT_FRAMES, min(count, (n + 1) * SEGMENT_FRAMES)) for n in numbers]
         motions = [features.motion[part] for part in parts]
         if point.motion_stride:
-            moved = self._paths.parts(motions, point.motion_stride, point.motion_step)
+            moved = self._paths.parts(motions, point.motion_stride, point.motion_step, draft)
         else:
             moved = [motion[:0].astype(np.int64) for motion in motions]
         out = []
