@@ -16,7 +16,7 @@ FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.stat().st_size)
 NAMES = [str(path.relative_to(PACKAGE)) for path in FILES]
 STAGES = {"media", "analysis", "quantise", "entropy", "container", "diffusion", "render"}
 # Vocabulary that several stages speak: no journey leads through these modules.
-SHARED = {"avcc.entropy.tables", "avcc.media.mesh", "avcc.analysis.mel"}
+SHARED = {"avcc.entropy.tables", "avcc.entropy.forecast", "avcc.media.mesh", "avcc.analysis.mel"}
 # The journeys, and their ends: files, the command line, the public names, what tells where bits
 # went, what looks whether all of it works, and what writes networks for other runtimes.
 MAY_KNOW_STAGES = {

@@ -10,7 +10,7 @@ from avcc import weights
 from avcc.entropy.context import segment
 from avcc.entropy.count import Cost, segment_bits
 from avcc.entropy.forecast import motion_prices
-from avcc.entropy.prior import Prior
+from avcc.entropy.primitive import Ask
 from avcc.entropy.tables import ESCAPE, REACH, Codebook
 from avcc.quantise.motion import FURTHEST, NEAR, MotionPaths, _prices
 from avcc.quantise.scalar import STEPS, rounded, steady
@@ -24,12 +24,11 @@ class Asked(Cost):
         super().__init__(book)
         self.spent: list[float] = []
 
-    def foretold(
-        self, prior: Prior, slot: int, state: np.ndarray, row: int, symbol: int | None
-    ) -> int:
-        assert symbol is not None
-        self.spent.append(24 - float(np.log2(prior.frequencies(state, slot, row)[symbol])))
-        return symbol
+    def foretold(self, ask: Ask) -> int:
+        assert ask.symbol is not None
+        found = ask.prior.frequencies(ask.state, ask.slot, ask.row)
+        self.spent.append(24 - float(np.log2(found[ask.symbol])))
+        return ask.symbol
 
 
 @pytest.fixture(scope="module")

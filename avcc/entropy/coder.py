@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from avcc.entropy.context import check_point, identity, pitch, segment
+from avcc.entropy.context import check_point, identity, pitch, segment, segment_walk
 from avcc.entropy.count import Cost, Counter, segment_bits
 from avcc.entropy.payload import Decoder, Encoder
 from avcc.entropy.tables import Codebook
+from avcc.entropy.together import read_together
 from avcc.errors import FormatError, ModelError
 from avcc.stages import (
     PITCH_FRAMES,
@@ -16,11 +17,13 @@ from avcc.stages import (
     Head,
     Identity,
     OperatingPoint,
+    Segment,
     Stream,
     Symbols,
 )
 
 _Read = TypeVar("_Read")
+AT_ONCE = 32  # segments that are read side by side
 
 
 def encode(symbols: Symbols, book: Codebook) -> Stream:
@@ -64,11 +67,7 @@ def decode(stream: Stream, book: Codebook) -> Symbols:
                 raise
             continue
         identities.append(Identity(picture, side, shape, voice, frame))
-    found = (
-        None if payload is None else _copy((stream.point(n), payload), book, head.frames_of(n))
-        for n, payload in enumerate(stream.segments)
-    )
-    segments = tuple(None if one is None else one.segment for one in found)
+    segments = _segments(stream, book)
     parts = tuple(
         _sound(payload, book, pitch, pitch_frames(head, n), None)
         for n, payload in enumerate(stream.pitch)
@@ -139,6 +138,24 @@ def coded(book: Codebook, copy: Copy, frames: int | None = None) -> bytes:
     """The payload of a segment at its operating point; ``frames``: as many as are due."""
     due = copy.segment.frames if frames is None else frames
     return _written(book, segment, copy.point, due, copy.segment)
+
+
+def _segments(stream: Stream, book: Codebook) -> tuple[Segment | None, ...]:
+    """All segments, some at a time side by side."""
+    found: list[Segment | None] = []
+    for a in range(0, len(stream.segments), AT_ONCE):
+        some = enumerate(stream.segments[a : a + AT_ONCE], a)
+        there = {n: payload for n, payload in some if payload is not None}
+        pairs = (
+            (
+                Decoder(book, payload),
+                segment_walk(book, stream.point(n), stream.head.frames_of(n), None),
+            )
+            for n, payload in there.items()
+        )
+        read = dict(zip(there, read_together(pairs), strict=True))
+        found += [read.get(n) for n in range(a, min(a + AT_ONCE, len(stream.segments)))]
+    return tuple(found)
 
 
 def _copy(copy: tuple[OperatingPoint, bytes], book: Codebook, frames: int) -> Copy | None:

@@ -1,9 +1,9 @@
 """The one traversal of a segment that encoder, decoder, bit counter and table trainer share.
 
 Everything that decides *which* table row codes *which* symbol is here and nowhere else. The walk
-hands each symbol to ``coder.code(table, row, symbol)``: an encoder writes the symbol and returns
-it, a decoder gets ``None`` and returns what it read, and the walk goes on with what came back. So
-the two sides can't diverge. All arithmetic is on integers; ``>>`` rounds towards minus infinity
+yields (table, row, symbol): an encoder writes the symbol and sends it back, a decoder gets ``None``
+and sends what it read, and the walk goes on with what came back (``primitive.py``). So the two
+sides can't diverge. All arithmetic is on integers; ``>>`` rounds towards minus infinity
 (docs/format.md, "Symbols and contexts").
 """
 
@@ -14,7 +14,7 @@ from bisect import bisect_right
 import numpy as np
 
 from avcc.entropy.outlook import AcousticOutlook, MotionOutlook
-from avcc.entropy.primitive import Coder
+from avcc.entropy.primitive import Coder, Walk, walked
 from avcc.entropy.tables import BOUNDS, ESCAPE, REACH, Codebook
 from avcc.errors import FormatError
 from avcc.stages import OperatingPoint, Segment
@@ -27,6 +27,13 @@ PITCH_START = 64  # that mean for a part's first pitch
 def segment(
     coder: Coder, book: Codebook, point: OperatingPoint, frames: int, seg: Segment | None
 ) -> Segment:
+    """``segment_walk`` with this coder."""
+    return walked(coder, segment_walk(book, point, frames, seg))
+
+
+def segment_walk(
+    book: Codebook, point: OperatingPoint, frames: int, seg: Segment | None
+) -> Walk[Segment]:
     """Walk through one segment of ``frames`` frames; ``seg`` is ``None`` where it is to be read.
 
     Returns the segment: ``seg`` normalised to int64, or what was read. ``FormatError`` where the
@@ -36,15 +43,15 @@ def segment(
     check_point(point, book)
     if seg is not None:
         _check_segment(seg, book, point, frames)
-    coder.kind = "motion"
-    motion = _motion(coder, book, point, frames, None if seg is None else seg.motion.tolist())
-    coder.kind = "audio"
+    yield "motion"
+    motion = yield from _motion(book, point, frames, None if seg is None else seg.motion.tolist())
+    yield "audio"
     if not point.semantic:
         empty = np.zeros((0, point.acoustic_layers), np.int64)
         return Segment(frames, motion, np.zeros(0, np.int64), empty)
     tokens = None if seg is None else seg.semantic.tolist()
     residual = None if seg is None else seg.acoustic.tolist()
-    semantic, acoustic = _audio(coder, book, point.acoustic_layers, frames, tokens, residual)
+    semantic, acoustic = yield from _audio(book, point.acoustic_layers, frames, tokens, residual)
     return Segment(frames, motion, semantic, acoustic)
 
 
@@ -55,12 +62,19 @@ def identity(
     voice: np.ndarray | None,
     has_voice: bool,
 ) -> tuple[np.ndarray, np.ndarray]:
+    """``identity_walk`` with this coder."""
+    return walked(coder, identity_walk(book, shape, voice, has_voice))
+
+
+def identity_walk(
+    book: Codebook, shape: np.ndarray | None, voice: np.ndarray | None, has_voice: bool
+) -> Walk[tuple[np.ndarray, np.ndarray]]:
     """Walk through the shape (M,) and, if the clip has sound, the voice code (V,) of an identity.
 
     ``shape`` and ``voice`` are ``None`` where they are to be read. Returns both as int64; the
     voice is (0,) without sound. ``FormatError`` on sizes or values that can't be coded.
     """
-    coder.kind = "identity"
+    yield "identity"
     count, (voices, levels) = len(book.table("shape")), book.table("voice").shape
     if not has_voice:
         voices = 0
@@ -73,18 +87,26 @@ def identity(
             raise FormatError(f"The voice code has values outside 0..{levels - 1}.")
     given = [None] * count if shape is None else shape.tolist()
     spoken = [None] * voices if voice is None else voice.tolist()
-    mesh = [_signed(coder, "shape", row, value) for row, value in enumerate(given)]
-    code = [coder.code("voice", row, value) for row, value in enumerate(spoken)]
+    mesh, code = [], []
+    for row, value in enumerate(given):
+        mesh.append((yield from _signed("shape", row, value)))
+    for row, value in enumerate(spoken):
+        code.append((yield "voice", row, value))
     return np.array(mesh, np.int64), np.array(code, np.int64)
 
 
 def pitch(coder: Coder, book: Codebook, frames: int, given: np.ndarray | None) -> np.ndarray:
+    """``pitch_walk`` with this coder."""
+    return walked(coder, pitch_walk(frames, given))
+
+
+def pitch_walk(frames: int, given: np.ndarray | None) -> Walk[np.ndarray]:
     """Walk through the pitches int64 (frames,) of a part; ``None`` where they are to be read.
 
     Differences from frame to frame (the first from 0), by the rows that a coefficient of motion
     would have if it were alone. ``FormatError`` on values that can't be coded.
     """
-    coder.kind = "pitch"
+    yield "pitch"
     if given is not None and given.shape != (frames,):
         raise FormatError(f"The pitch has {given.shape} values where {frames} are due.")
     wanted = None if given is None else given.tolist()
@@ -92,7 +114,8 @@ def pitch(coder: Coder, book: Codebook, frames: int, given: np.ndarray | None) -
     mean, last = PITCH_START, 0
     for t in range(frames):
         row = bisect_right(BOUNDS, mean) * 3 + 1
-        change = _signed(coder, "motion", row, None if wanted is None else wanted[t] - last)
+        wish = None if wanted is None else wanted[t] - last
+        change = yield from _signed("motion", row, wish)
         last += change
         out[t] = last
         mean += (16 * abs(change) - mean) >> 2
@@ -136,42 +159,38 @@ def _check_segment(seg: Segment, book: Codebook, point: OperatingPoint, frames: 
         raise FormatError("An acoustic token lies outside 0..255.")
 
 
-def _signed(coder: Coder, table: str, row: int, value: int | None) -> int:
+def _signed(table: str, row: int, value: int | None) -> Walk[int]:
     """One signed value: a symbol of the table, or the escape and plain bits."""
     if value is not None and -REACH <= value <= REACH:
-        coder.code(table, row, value + REACH)
+        yield table, row, value + REACH
         return value
-    symbol = coder.code(table, row, None if value is None else ESCAPE)
+    symbol: int = yield table, row, None if value is None else ESCAPE
     if symbol != ESCAPE:
         return symbol - REACH
-    return _escaped(coder, value)
+    return (yield from _escaped(value))
 
 
-def _escaped(coder: Coder, value: int | None) -> int:
+def _escaped(value: int | None) -> Walk[int]:
     """Sign bit, then Exp-Golomb bits of |value| - 31: n ones, a zero, n bits of (that + 1)."""
     if value is not None and abs(value) > VALUE_MOST:
         raise FormatError(f"The value {value} is too large to be coded.")
-    negative = coder.code("bit", 0, None if value is None else int(value < 0))
+    negative = yield "bit", 0, None if value is None else int(value < 0)
     shifted = None if value is None else abs(value) - REACH  # |value| - 31 + 1, at least 1
     length = 0
-    while coder.code("bit", 0, None if shifted is None else int(shifted >> (length + 1) > 0)):
+    while (yield "bit", 0, None if shifted is None else int(shifted >> (length + 1) > 0)):
         length += 1
         if length > ESCAPE_BITS:
             raise FormatError("An escaped value has too many bits.")
     found = 1
     for place in range(length - 1, -1, -1):
-        bit = coder.code("bit", 0, None if shifted is None else shifted >> place & 1)
+        bit = yield "bit", 0, None if shifted is None else shifted >> place & 1
         found = found << 1 | bit
     return -(found + REACH) if negative else found + REACH
 
 
 def _motion(
-    coder: Coder,
-    book: Codebook,
-    point: OperatingPoint,
-    frames: int,
-    given: list[list[int]] | None,
-) -> np.ndarray:
+    book: Codebook, point: OperatingPoint, frames: int, given: list[list[int]] | None
+) -> Walk[np.ndarray]:
     """Motion codes, int64 (rows, K): the first absolute, the rest as differences in time."""
     rows = motion_rows(frames, point.motion_stride)
     count = book.directions
@@ -180,13 +199,12 @@ def _motion(
         return motion
     firsts = book.motion_first[point.motion_step]
     means = list(book.motion_start[point.motion_step])
-    last = [
-        _signed(coder, "motion_first", firsts[k], None if given is None else given[0][k])
-        for k in range(count)
-    ]
+    last = []
+    for k in range(count):
+        wish = None if given is None else given[0][k]
+        last.append((yield from _signed("motion_first", firsts[k], wish)))
     motion[0] = last
-    code = coder.code
-    outlook = MotionOutlook(coder, book, point) if book.motion_prior else None
+    outlook = MotionOutlook(book, point) if book.motion_prior else None
     for t in range(1, rows):
         moved = expected = 0  # 16 times the sum of |differences| so far, and of their means
         if outlook:
@@ -206,10 +224,11 @@ def _motion(
                 change = given[t][k] - last[k]
                 symbol = change + REACH if -REACH <= change <= REACH else ESCAPE
             if outlook is None:
-                symbol = code("motion", row, symbol)
+                symbol = yield "motion", row, symbol
             else:
-                symbol = outlook.code(k, row, symbol)
-            change = _escaped(coder, change) if symbol == ESCAPE else symbol - REACH
+                symbol = yield outlook.ask(k, row, symbol)
+                outlook.came(k, symbol)
+            change = (yield from _escaped(change)) if symbol == ESCAPE else symbol - REACH
             last[k] += change
             size = 16 * abs(change)
             moved += size
@@ -220,13 +239,12 @@ def _motion(
 
 
 def _audio(
-    coder: Coder,
     book: Codebook,
     layers: int,
     frames: int,
     tokens: list[int] | None,
     residual: list[list[int]] | None,
-) -> tuple[np.ndarray, np.ndarray]:
+) -> Walk[tuple[np.ndarray, np.ndarray]]:
     """Semantic tokens, int64 (frames,), and acoustic ones, int64 (frames, layers), by frame."""
     classes, ranks, members = book.token_class, book.token_rank, book.members
     count, silence = len(members), len(classes) - 1
@@ -235,25 +253,24 @@ def _audio(
     names = [f"acoustic_{layer}" for layer in range(layers)]
     semantic = np.zeros(frames, np.int64)
     acoustic = np.zeros((frames, layers), np.int64)
-    code = coder.code
     token = -1
     c1 = c2 = count
     was_same = 0
     context = [absent] * layers
-    outlook = AcousticOutlook(coder, book, layers) if layers and book.acoustic_prior else None
+    outlook = AcousticOutlook(book, layers) if layers and book.acoustic_prior else None
     for t in range(frames):
         want = None if tokens is None else tokens[t]
         same = 0
         if token >= 0:
             row = c1 * 2 + was_same
-            same = code("semantic_same", row, None if want is None else int(want == token))
+            same = yield "semantic_same", row, None if want is None else int(want == token)
         if not same:
             row = c1 * (count + 1) + c2
-            group = code("semantic_class", row, None if want is None else classes[want])
+            group = yield "semantic_class", row, None if want is None else classes[want]
             rank = 0
             if len(members[group]) > 1:
                 row = group * (count + 1) + c1
-                rank = code("semantic_token", row, None if want is None else ranks[want])
+                rank = yield "semantic_token", row, None if want is None else ranks[want]
                 if rank >= len(members[group]):
                     raise FormatError("A semantic token is not in its class.")
             if members[group][rank] == token:
@@ -270,9 +287,10 @@ def _audio(
             row = c1 * (absent + 1) + context[layer]
             value = None if residual is None else residual[t][layer]
             if outlook is None:
-                value = code(names[layer], row, value)
+                value = yield names[layer], row, value
             else:
-                value = outlook.code(layer, row, value)
+                value = yield outlook.ask(layer, row, value)
+                outlook.came(layer, value)
             acoustic[t, layer] = value
             context[layer] = groups[layer][value]
     return semantic, acoustic

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from avcc.entropy.context import segment
-from avcc.entropy.prior import Foretold, Prior
+from avcc.entropy.foretold import Foretold
+from avcc.entropy.primitive import Ask
 from avcc.entropy.tables import TOTAL, Codebook
 from avcc.stages import OperatingPoint, Segment
 
@@ -62,15 +63,13 @@ class Cost:
         self._bits[self.kind] += self._rows[table, row][symbol]
         return symbol
 
-    def foretold(
-        self, prior: Prior, slot: int, state: np.ndarray, row: int, symbol: int | None
-    ) -> int:
+    def foretold(self, ask: Ask) -> int:
         """The same, when somebody asks for ``bits``."""
-        if symbol is None:
+        if ask.symbol is None:
             raise ValueError("a counter of bits needs a symbol")
-        self._foretold.add(prior, slot, state, row)
-        self._due.append((self.kind, symbol))
-        return symbol
+        self._foretold.add(ask)
+        self._due.append((self.kind, ask.symbol))
+        return ask.symbol
 
     @property
     def bits(self) -> dict[str, float]:
@@ -97,11 +96,9 @@ class Counter:
         self._counts[key] = self._counts.get(key, 0) + 1
         return symbol
 
-    def foretold(
-        self, prior: Prior, slot: int, state: np.ndarray, row: int, symbol: int | None
-    ) -> int:
+    def foretold(self, ask: Ask) -> int:
         """Counted in the row that a prior corrects."""
-        return self.code(prior.tables[slot], row, symbol)
+        return self.code(ask.prior.tables[ask.slot], ask.row, ask.symbol)
 
     @property
     def counts(self) -> dict[str, np.ndarray]:

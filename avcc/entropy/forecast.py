@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from avcc.entropy.places import NONE, AcousticLayout, MotionLayout
+from avcc.entropy.places import NONE as NONE
+from avcc.entropy.places import AcousticLayout, MotionLayout
 from avcc.entropy.tables import ESCAPE, REACH, SIGNED, Codebook
 
 

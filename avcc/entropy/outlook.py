@@ -7,7 +7,7 @@ from bisect import bisect_right
 import numpy as np
 
 from avcc.entropy.places import NONE, AcousticLayout, MotionLayout
-from avcc.entropy.primitive import Coder
+from avcc.entropy.primitive import Ask
 from avcc.entropy.tables import BOUNDS, REACH, Codebook
 from avcc.stages import OperatingPoint
 
@@ -15,9 +15,9 @@ from avcc.stages import OperatingPoint
 class MotionOutlook:
     """What the prior of motion is told on the way through a segment."""
 
-    def __init__(self, coder: Coder, book: Codebook, point: OperatingPoint) -> None:
+    def __init__(self, book: Codebook, point: OperatingPoint) -> None:
         assert book.motion_prior
-        self._coder, self._prior = coder, book.motion_prior
+        self._prior = book.motion_prior
         self._layout = MotionLayout(book.directions, book.steps)
         self._point = self._layout.point(point.motion_stride, point.motion_step)
         self._earlier = [REACH] * book.directions  # symbols two codes before
@@ -32,20 +32,23 @@ class MotionOutlook:
         self._state = self._prior.told(places)
         self._earlier, self._now = last, []
 
-    def code(self, k: int, row: int, symbol: int | None) -> int:
+    def ask(self, k: int, row: int, symbol: int | None) -> Ask:
+        """For the change of a coefficient."""
         state = self._state + self._prior.row(self._layout.bias(k))
-        symbol = self._coder.foretold(self._prior, k, state, row, symbol)
+        return Ask(self._prior, k, state, row, symbol)
+
+    def came(self, k: int, symbol: int) -> None:
+        """The symbol that this was."""
         self._now.append(symbol)
         self._state = self._state + self._prior.row(self._layout.now(k, symbol))
-        return symbol
 
 
 class AcousticOutlook:
     """The same of acoustic tokens; of silence too ``begin`` hears."""
 
-    def __init__(self, coder: Coder, book: Codebook, layers: int) -> None:
+    def __init__(self, book: Codebook, layers: int) -> None:
         assert book.acoustic_prior
-        self._coder, self._prior = coder, book.acoustic_prior
+        self._prior = book.acoustic_prior
         self._layout = AcousticLayout(book.layers)
         self._sent = self._layout.sent(layers)
         self._none = [NONE] * layers
@@ -56,13 +59,16 @@ class AcousticOutlook:
         self._earlier, self._last = self._last, self._now
         self._now = self._none
 
-    def code(self, layer: int, row: int, token: int | None) -> int:
+    def ask(self, layer: int, row: int, token: int | None) -> Ask:
+        """For the token of a layer, from the first on."""
         if layer == 0:
             told = self._layout.before(np.array(self._last), np.array(self._earlier))
             self._state = self._prior.told(np.append(told, self._sent))
             self._now = []
         state = self._state + self._prior.row(self._layout.bias(layer))
-        token = self._coder.foretold(self._prior, layer, state, row, token)
+        return Ask(self._prior, layer, state, row, token)
+
+    def came(self, layer: int, token: int) -> None:
+        """The token that this was."""
         self._now.append(token)
         self._state = self._state + self._prior.row(self._layout.now(layer, token))
-        return token

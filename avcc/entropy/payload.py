@@ -19,7 +19,8 @@ import constriction
 import numpy as np
 
 from avcc.entropy.count import Rows
-from avcc.entropy.prior import Foretold, Prior
+from avcc.entropy.foretold import Foretold
+from avcc.entropy.primitive import Ask
 from avcc.entropy.tables import Codebook
 from avcc.errors import FormatError
 
@@ -64,14 +65,12 @@ class Encoder:
             raise FormatError(f"Symbol {symbol} is not in row {row} of {table}.") from error
         return symbol
 
-    def foretold(
-        self, prior: Prior, slot: int, state: np.ndarray, row: int, symbol: int | None
-    ) -> int:
+    def foretold(self, ask: Ask) -> int:
         """The same of what a prior foretells; it waits for others, and is written by ``close``."""
-        if symbol is None:
+        if ask.symbol is None:
             raise ValueError("an encoder needs a symbol")
-        self._due.append((symbol, self._foretold.add(prior, slot, state, row)))
-        return symbol
+        self._due.append((ask.symbol, self._foretold.add(ask)))
+        return ask.symbol
 
     def again(self, symbol: int, model: Any) -> None:
         """Write a symbol by a model of constriction's."""
@@ -127,11 +126,13 @@ class Decoder:
         """Read one symbol; ``FormatError`` if the bytes lie in no symbol's interval."""
         return self._read(self._rows[table, row])
 
-    def foretold(
-        self, prior: Prior, slot: int, state: np.ndarray, row: int, symbol: int | None = None
-    ) -> int:
+    def foretold(self, ask: Ask) -> int:
         """The same by what a prior foretells."""
-        return self._read(_model(prior.frequencies(state, slot, row)))
+        return self.read(ask.prior.frequencies(ask.state, ask.slot, ask.row))
+
+    def read(self, frequencies: np.ndarray) -> int:
+        """Read a symbol of such frequencies, int64 (A,)."""
+        return self._read(_model(frequencies))
 
     def _read(self, model: Any) -> int:
         try:

@@ -1,29 +1,68 @@
-"""What the traversal of ``context.py`` needs of whoever codes, reads or counts symbols."""
+"""What the traversal of ``context.py`` asks for, and who answers: coders, readers, counters.
+
+A traversal is a generator. It yields what is to be coded next and goes on with what comes back, so
+that it can wait: many segments are read side by side, each waiting until a prior has foretold a
+symbol of all of them (``together.py``).
+"""
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from avcc.entropy.prior import Prior
 
+_Found = TypeVar("_Found")
+
+Row = tuple[str, int, int | None]  # code the symbol by this row of ``table.<name>``; decoders: None
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Code ``symbol`` by what ``prior`` makes of a row of the slot's table and of ``state``,
+    float64 (H,), which is never written to again."""
+
+    prior: Prior
+    slot: int
+    state: np.ndarray
+    row: int
+    symbol: int | None
+
+
+# A string is the kind of what comes next: "motion", "audio", "pitch" or "identity". What comes back
+# is the symbol; of a kind, nothing.
+Walk = Generator[Row | Ask | str, Any, _Found]
+
 
 class Coder(Protocol):
-    """What the traversal needs: a kind to book under, and the one primitive."""
+    """Answers the requests of a traversal."""
 
-    kind: str  # "motion", "audio", "pitch" or "identity": what the next symbols belong to
+    kind: str  # what the next symbols belong to
 
     def code(self, table: str, row: int, symbol: int | None) -> int:
-        """Code one symbol of row ``row`` of ``table.<table>``; decoders get ``None``.
+        """A ``Row``. The table ``bit`` is built in: two symbols of frequency 2^23."""
 
-        The table ``bit`` is built in: two symbols of frequency 2^23.
-        """
+    def foretold(self, ask: Ask) -> int:
+        """The same by a prior."""
 
-    def foretold(
-        self, prior: Prior, slot: int, state: np.ndarray, row: int, symbol: int | None
-    ) -> int:
-        """The same by what ``prior`` makes of that row of the slot's table and of ``state``.
 
-        The state, float64 (H,), is never written to again.
-        """
+def walked(coder: Coder, walk: Walk[_Found]) -> _Found:
+    """What a traversal finds with this coder."""
+    code, answer = coder.code, None
+    while True:
+        try:
+            request = walk.send(answer)
+        except StopIteration as stop:
+            found: _Found = stop.value
+            return found
+        answer = None
+        if type(request) is tuple:
+            answer = code(*request)
+        elif isinstance(request, Ask):
+            answer = coder.foretold(request)
+        else:
+            assert isinstance(request, str)
+            coder.kind = request

@@ -10,7 +10,6 @@ of summation, so encoder and decoder agree on every machine (docs/format.md, "Pr
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import groupby
 
 import numpy as np
 
@@ -84,36 +83,6 @@ class Prior:
         bits -= bits.max(-1, keepdims=True)
         whole = np.log2(np.exp2(bits).sum(-1, keepdims=True))
         return np.minimum(whole - bits, np.float32(24))  # no frequency is less than 1
-
-
-class Foretold:
-    """What waits to be coded by priors, so that a whole segment is foretold at once."""
-
-    def __init__(self) -> None:
-        self._waiting: list[tuple[Prior, int, np.ndarray, int]] = []
-
-    def add(self, prior: Prior, slot: int, state: np.ndarray, row: int) -> int:
-        """The number of one more."""
-        self._waiting.append((prior, slot, state, row))
-        return len(self._waiting) - 1
-
-    def taken(self, priced: bool = False) -> list[np.ndarray]:
-        """The frequencies int64 (A,) of all, or prices, by their numbers; none wait any more."""
-        waiting, self._waiting = self._waiting, []
-        out: list[np.ndarray] = [np.zeros(0, np.int64)] * len(waiting)
-
-        def of(number: int) -> tuple[int, int]:
-            return id(waiting[number][0]), waiting[number][1]
-
-        for (_, slot), same in groupby(sorted(range(len(waiting)), key=of), of):
-            numbers = list(same)
-            states = np.stack([waiting[n][2] for n in numbers])
-            rows = np.array([waiting[n][3] for n in numbers])
-            prior = waiting[numbers[0]][0]
-            found = (prior.prices if priced else prior.frequencies)(states, slot, rows)
-            for number, one in zip(numbers, found, strict=True):
-                out[number] = one
-        return out
 
 
 def logarithms(table: np.ndarray) -> np.ndarray:

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from avcc.entropy.forecast import acoustic_bits
-from avcc.entropy.places import NONE
+from avcc.entropy.forecast import NONE, acoustic_bits
 from avcc.entropy.tables import Codebook
 from avcc.quantise.codebook import residual_choices, residual_sum
 from avcc.quantise.trellis import A_BIT
