@@ -20,6 +20,8 @@ class MotionOutlook:
         self._prior = book.motion_prior
         self._layout = MotionLayout(book.directions, book.steps)
         self._point = self._layout.point(point.motion_stride, point.motion_step)
+        each = np.arange(book.directions)
+        self._which = self._prior.row(self._layout.bias(0) + each)
         self._earlier = [REACH] * book.directions  # symbols two codes before
         self._now = [REACH] * book.directions
 
@@ -34,7 +36,7 @@ class MotionOutlook:
 
     def ask(self, k: int, row: int, symbol: int | None) -> Ask:
         """For the change of a coefficient."""
-        state = self._state + self._prior.row(self._layout.bias(k))
+        state = self._state + self._which[k]
         return Ask(self._prior, k, state, row, symbol)
 
     def came(self, k: int, symbol: int) -> None:
@@ -51,6 +53,7 @@ class AcousticOutlook:
         self._prior = book.acoustic_prior
         self._layout = AcousticLayout(book.layers)
         self._sent = self._layout.sent(layers)
+        self._which = self._prior.row(self._layout.bias(0) + np.arange(layers))
         self._none = [NONE] * layers
         self._earlier = self._last = self._now = self._none
 
@@ -65,7 +68,7 @@ class AcousticOutlook:
             told = self._layout.before(np.array(self._last), np.array(self._earlier))
             self._state = self._prior.told(np.append(told, self._sent))
             self._now = []
-        state = self._state + self._prior.row(self._layout.bias(layer))
+        state = self._state + self._which[layer]
         return Ask(self._prior, layer, state, row, token)
 
     def came(self, layer: int, token: int) -> None:
