@@ -26,6 +26,7 @@ from avcc.stages import SEGMENT_FRAMES
 A_BIT = 0.25
 NEAR = np.arange(-2, 3)  # steps from the nearest index, what is tried
 PASSES = 2  # the rows that price a path follow from the path before
+FORETOLD = 2  # the same of what a prior asks for, where the codebook has one
 AT_ONCE = 32  # segments
 FURTHEST = 3 * REACH  # differences that are priced apart; beyond, all cost the same
 
@@ -54,7 +55,7 @@ class MotionPaths:
             for _ in range(PASSES):
                 rows = self.rows(found, step)
                 found = self._best(scaled, at, step, partial(self._by_rows, rows))
-            if self._book.motion_prior and len(at) > 1 and not draft:
+            for _ in range(FORETOLD if self._asks(at, draft) else 0):
                 prices = self._foretold(found, stride, step)
                 found = self._best(scaled, at, step, partial(_by_prior, prices))
             out[a : a + AT_ONCE] = found
@@ -77,6 +78,9 @@ class MotionPaths:
         for a, codes in zip(cuts, found, strict=True):
             out[a : a + SEGMENT_FRAMES : stride] = codes * STEPS[step]
         return out
+
+    def _asks(self, at: np.ndarray, draft: bool) -> bool:
+        return self._book.motion_prior is not None and len(at) > 1 and not draft
 
     def _by_rows(self, rows: np.ndarray, t: int, changes: np.ndarray) -> np.ndarray:
         """Bits of changes (S, K, ...) to code ``t`` by rows (S, rows, K) of the table."""

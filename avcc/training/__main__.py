@@ -112,6 +112,18 @@ def tables(cache: Path, work: Path, tier: str, hours: float, alone: bool) -> Non
         print(f"  {name} {rate:.0f}")
 
 
+@main.command(name="bits")
+@click.option("--cache", type=click.Path(path_type=Path), required=True)
+@click.option("--work", type=click.Path(path_type=Path), required=True)
+def spent(cache: Path, work: Path) -> None:
+    """What validation costs by the codebook and its priors, in bit/s."""
+    from avcc.training.priors import foretelling
+    from avcc.training.tables import bits
+
+    for name, rate in bits(cache, work, foretelling(work)).items():
+        print(f"{name} {rate:.0f}")
+
+
 @main.command()
 @click.option("--cache", type=click.Path(path_type=Path), required=True)
 @click.option("--work", type=click.Path(path_type=Path), required=True)

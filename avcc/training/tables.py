@@ -20,6 +20,7 @@ from avcc.entropy.count import Counter, segment_bits
 from avcc.entropy.tables import ESCAPE, REACH, SIGNED, Codebook, frequencies
 from avcc.quantise.motion import MotionPaths
 from avcc.quantise.rate import STRIDES
+from avcc.quantise.refine import refined
 from avcc.quantise.scalar import (
     GAIN_LEVELS,
     SHAPE_STEPS,
@@ -45,6 +46,7 @@ from avcc.training.motion import clip_meshes
 BELIEF = 30.0  # symbols that the likes of a sparse row weigh
 OWN_BELIEF = 600.0  # the same where each acoustic code is a context of its own
 COUNTED_AGAIN = ("motion", "semantic", "acoustic")  # tables
+SHOWN = (0, 1, 2, 3, 4, 6, 9, 12)  # layers, of what validation costs
 COUNTED = (1, 2, 4, 6)  # layers of what is sent to count, beside all: files have few
 
 
@@ -261,10 +263,16 @@ def bits(cache: Path, work: Path, book: Codebook) -> dict[str, float]:
         out[f"motion_{stride}_{step}"] = spent / seconds
     voices = _sent(codes_of(cache, work, "val", "PW"), book)
     seconds = sum(len(v.semantic) for v in voices) / 25
-    for layers in book.depths:
+    for layers in (n for n in SHOWN if n in book.depths):
         point = OperatingPoint(0, 0, layers, True)
-        spent = sum(
-            segment_bits(s, point, book)[1] for v in voices for s in voice_segments(v, layers)
-        )
+        spent = 0.0
+        for one in voices:
+            for number, seg in enumerate(voice_segments(one, layers)):
+                if book.acoustic_prior:
+                    a = number * SEGMENT_FRAMES
+                    latents = one.latents[a : a + seg.frames]
+                    tokens = refined(book, latents, seg.semantic, seg.acoustic)
+                    seg = replace(seg, acoustic=tokens)
+                spent += segment_bits(seg, point, book)[1]
         out[f"voice_{layers}"] = spent / seconds
     return out
