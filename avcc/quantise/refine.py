@@ -17,7 +17,6 @@ from avcc.quantise.trellis import A_BIT
 from avcc.stages import SILENT
 
 SWEEPS = 1
-CHOICES = 4  # candidates of a frame, the nearest
 APART = 3  # frames that don't see one another
 
 
@@ -33,9 +32,6 @@ def refined(
     books = book.arrays["acoustic.books"][:layers].astype(np.float32)
     paths, away = residual_choices(latents, books)[-1]
     worth = A_BIT * float(away[sounds].min(1).mean())
-    order = away.argsort(1)[:, :CHOICES]
-    paths = np.take_along_axis(paths, order[..., None], 1)
-    away = np.take_along_axis(away, order, 1)
     # What the trellis chose may be farther away than all of them.
     start = np.square(latents - residual_sum(tokens, books)).sum(1)
     paths = np.concatenate([paths, tokens[:, None]], 1)
