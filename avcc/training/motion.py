@@ -9,11 +9,11 @@ import numpy as np
 
 from avcc import weights
 from avcc.analysis.motion import MotionBank, ShapeBank, point_weights
-from avcc.entropy.tables import Codebook
 from avcc.mesh import LIPS, face_size
 from avcc.quantise.motion import MotionPaths
 from avcc.stages import MOTION, SHAPE
 from avcc.training.data import Part, part
+from avcc.training.priors import foretelling
 
 PAIRS = 150  # a clip, so that long clips don't own the directions
 
@@ -25,11 +25,12 @@ def principal(rows: np.ndarray, count: int) -> np.ndarray:
 
 
 def motion_paths(work: Path) -> MotionPaths:
-    """What chooses the motion that is sent, by the prices of the codebook in the work folder; by
-    those of the model in ``weights/`` where there is none yet, for they differ little."""
+    """What chooses the motion that is sent, by the prices of codebook and priors in the work
+    folder; by those of the model in ``weights/`` where there is none yet, for they differ little.
+    """
     path = work / "codebook.safetensors"
     known = path.exists()
-    return MotionPaths(Codebook.load(path) if known else weights.codebook(weights.default()))
+    return MotionPaths(foretelling(work) if known else weights.codebook(weights.default()))
 
 
 def clip_meshes(clips: Part, row: dict) -> np.ndarray:
