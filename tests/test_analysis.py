@@ -287,6 +287,29 @@ def test_key_frames_fit_their_budgets(capfd: pytest.CaptureFixture[str]) -> None
     assert capfd.readouterr() == ("", "")  # the encoder's chatter is nobody's business
 
 
+def test_budgets_are_used_and_few_tries_find_how(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nearly all bytes, or a picture that a quarter of a CRF less would make too large."""
+    picture, code = faces.picture(256, 3), identity.coded_picture
+    tried: list[float] = []
+
+    def coded(picture: np.ndarray, side: int, crf: float) -> bytes:
+        tried.append(crf)
+        return code(picture, side, crf)
+
+    monkeypatch.setattr(identity, "coded_picture", coded)
+    for budget in (500, 640, 930, 1500):
+        tried.clear()
+        found = identity.fitting_picture(picture, budget, {256: 0})
+        assert found is not None
+        data, _ = found
+        assert identity.CLOSE * budget <= len(data) <= budget or any(
+            len(code(picture, 256, crf - 0.25)) > budget
+            for crf in tried
+            if code(picture, 256, crf) == data
+        )
+        assert len(tried) < 9 and len(set(tried)) == len(tried)
+
+
 def test_what_is_rich_in_detail_is_dear() -> None:
     picture = faces.picture()
     plain = identity.dearness(picture)
