@@ -151,9 +151,11 @@ def _far(bits: np.ndarray) -> np.ndarray:
     them; float32 (..., 2 FURTHEST + 1)."""
     value = np.arange(-FURTHEST, FURTHEST + 1)
     beyond = np.maximum(np.abs(value) - REACH, 1)
-    escaped = bits[..., ESCAPE, None] + 2 + 2 * np.floor(np.log2(beyond))
+    bits = bits.astype(np.float32)
+    more = (2 + 2 * np.floor(np.log2(beyond))).astype(np.float32)
+    escaped = bits[..., ESCAPE, None] + more
     plain = bits[..., np.clip(value + REACH, 0, 2 * REACH)]
-    return np.where(np.abs(value) <= REACH, plain, escaped).astype(np.float32)
+    return np.where(np.abs(value) <= REACH, plain, escaped)
 
 
 def _priced(prices: np.ndarray, rows: np.ndarray, values: np.ndarray) -> np.ndarray:
