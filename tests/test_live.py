@@ -193,7 +193,7 @@ def test_the_end_may_come_late(seconds: float) -> None:
     assert sum(counts) == sum(whole) == seconds * 25 and not said
     assert len(counts) == 3
     known = sum(counts[:-1]) * SAMPLES_PER_FRAME
-    assert np.abs(sound - same)[: known - 640].max() < 0.02, "but for a little of the level"
+    assert np.abs(sound - same)[: known - 640].max() < 0.03, "but for a little of the level"
     assert np.abs(sound[known:]).max() > 0.01
 
 
@@ -409,7 +409,7 @@ def test_an_interrupted_call_is_kept(film: Path, tmp_path: Path) -> None:
     assert calling.wait(60) == INTERRUPTED
     stop.set()
     stream = read(out.read_bytes())
-    assert not stream.unended and not stream.damage and stream.head.frames >= 110
+    assert not stream.unended and not stream.damage and stream.head.frames >= 105
 
 
 def test_the_command_line(
