@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from avcc.entropy import coder, count, prior
 from avcc.entropy.coder import Cost, Decoder, Encoder, decode, encode, segment_bits
-from avcc.entropy.context import VALUE_MOST, identity, segment
+from avcc.entropy.context import VALUE_MOST, identity_walk, segment, segment_walk
 from avcc.entropy.payload import _model
+from avcc.entropy.primitive import walked
 from avcc.entropy.tables import TOTAL, Codebook
 from avcc.errors import FormatError, ModelError
 from avcc.stages import OperatingPoint, Segment, Symbols
@@ -136,9 +137,9 @@ def test_escapes(value: int, sign: int) -> None:
     shape = np.zeros(books.SHAPE, np.int64)
     shape[3] = value * sign
     writer = Encoder(BOOK)
-    identity(writer, BOOK, shape, np.zeros(0, np.int64), False)
+    walked(writer, identity_walk(BOOK, shape, np.zeros(0, np.int64), False))
     payload = writer.close()
-    found, voice = identity(Decoder(BOOK, payload), BOOK, None, None, False)
+    found, voice = walked(Decoder(BOOK, payload), identity_walk(BOOK, None, None, False))
     assert (found == shape).all() and voice.shape == (0,)
 
 
@@ -146,13 +147,13 @@ def test_values_beyond_an_escape_are_refused() -> None:
     shape = np.zeros(books.SHAPE, np.int64)
     shape[0] = VALUE_MOST + 1
     with pytest.raises(FormatError, match="too large"):
-        identity(Encoder(BOOK), BOOK, shape, np.zeros(0, np.int64), False)
+        walked(Encoder(BOOK), identity_walk(BOOK, shape, np.zeros(0, np.int64), False))
     writer = Encoder(BOOK)
     writer.code("shape", 0, 61)
     for bit in [0] + [1] * 40:
         writer.code("bit", 0, bit)
     with pytest.raises(FormatError, match="too many bits"):
-        identity(Decoder(BOOK, writer.close()), BOOK, None, None, False)
+        walked(Decoder(BOOK, writer.close()), identity_walk(BOOK, None, None, False))
 
 
 def test_golden_bytes() -> None:
@@ -201,8 +202,12 @@ def test_flipped_bits_are_mostly_noticed_even_without_a_checksum() -> None:
     """Symbols drawn from the tables themselves: the hardest case, and like real streams."""
     head = replace(books.symbols(8, frames=100).head, point=OperatingPoint(4, 1, 1, True))
     rng = np.random.default_rng(3)
-    how = BOOK, segment, head.point, 100, None
     kept = tried = 0
+
+    def sense(payload: bytes) -> bool:
+        walk = segment_walk(BOOK, head.point, 100, None)
+        return coder._sound(payload, BOOK, walk) is not None
+
     while tried < 400:
         source = Decoder(BOOK, rng.bytes(2000))
         try:
@@ -210,11 +215,11 @@ def test_flipped_bits_are_mostly_noticed_even_without_a_checksum() -> None:
         except FormatError:
             continue
         payload = source._again.close()
-        assert coder._sound(payload, *how) is not None
+        assert sense(payload)
         for bit in range(0, 8 * len(payload), 9):
             bad = bytearray(payload)
             bad[bit // 8] ^= 1 << bit % 8
-            kept += coder._sound(bytes(bad), *how) is not None
+            kept += sense(bytes(bad))
             tried += 1
     assert kept < tried * 0.1
 
@@ -323,7 +328,8 @@ def test_cost_is_split_by_kind() -> None:
     assert segment_bits(still, clip.head.point, BOOK)[1] == pytest.approx(audio)
     assert segment_bits(still, clip.head.point, BOOK)[0] != pytest.approx(motion)
     cost = Cost(BOOK)
-    identity(cost, BOOK, clip.identities[0].shape, clip.identities[0].voice, True)
+    one = clip.identities[0]
+    walked(cost, identity_walk(BOOK, one.shape, one.voice, True))
     assert cost.bits["identity"] > 0 and cost.bits["motion"] == cost.bits["audio"] == 0
 
 

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
+from functools import lru_cache
 from math import ceil, log
 
 import av
@@ -34,10 +35,13 @@ def coded_picture(picture: np.ndarray, side: int, crf: float, preset: int = 0) -
     """
     os.environ.setdefault("SVT_LOG", "1")  # errors only; read when the encoder starts
     with same_priority():
-        return _coded(picture, side, crf, preset)
+        return _coded(picture.tobytes(), picture.shape, side, crf, preset)
 
 
-def _coded(picture: np.ndarray, side: int, crf: float, preset: int) -> bytes:
+# What a key frame takes is asked for more than once: to know how dear it is, and for each plan.
+@lru_cache(maxsize=32)
+def _coded(pixels: bytes, shape: tuple[int, ...], side: int, crf: float, preset: int) -> bytes:
+    picture = np.frombuffer(pixels, np.uint8).reshape(shape)
     encoder = av.codec.CodecContext.create("libsvtav1", "w")
     encoder.width = encoder.height = side
     encoder.pix_fmt = "yuv420p"
@@ -45,7 +49,7 @@ def _coded(picture: np.ndarray, side: int, crf: float, preset: int) -> bytes:
     whole = int(crf)  # all that FFmpeg's own option takes
     parameters = "avif=1:tune=2:lp=1" + (f":crf={crf}" if crf != whole else "")
     encoder.options = {"preset": str(preset), "crf": str(whole), "svtav1-params": parameters}
-    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+    frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
     frame = frame.reformat(side, side, "yuv420p", interpolation="LANCZOS")
     frame.pts = 0
     data = b"".join(bytes(p) for p in [*encoder.encode(frame), *encoder.encode(None)])

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TypeVar
 
-from avcc.entropy.context import check_point, identity, pitch, segment, segment_walk
+from avcc.entropy.context import check_point, identity_walk, pitch_walk, segment_walk
 from avcc.entropy.count import Cost, Counter, segment_bits
 from avcc.entropy.payload import Decoder, Encoder
+from avcc.entropy.primitive import Walk, walked
 from avcc.entropy.tables import Codebook
 from avcc.entropy.together import read_together
 from avcc.errors import FormatError, ModelError
@@ -22,7 +22,7 @@ from avcc.stages import (
     Symbols,
 )
 
-_Read = TypeVar("_Read")
+_Found = TypeVar("_Found")
 AT_ONCE = 32  # segments that are read side by side
 
 
@@ -33,14 +33,14 @@ def encode(symbols: Symbols, book: Codebook) -> Stream:
     _check(head, book, len(symbols.segments), len(symbols.pitch))
     identities = []
     for one in symbols.identities:
-        code = _written(book, identity, one.shape, one.voice, head.samples > 0)
+        code = _written(book, identity_walk(book, one.shape, one.voice, head.samples > 0))
         identities.append((one.frame, one.side, code, one.picture))
     payloads = tuple(
         None if seg is None else coded(book, Copy(symbols.point(n), seg), head.frames_of(n))
         for n, seg in enumerate(symbols.segments)
     )
     parts = tuple(
-        None if part is None else _written(book, pitch, pitch_frames(head, n), part)
+        None if part is None else _written(book, pitch_walk(pitch_frames(head, n), part))
         for n, part in enumerate(symbols.pitch)
     )
     copies = tuple(
@@ -61,7 +61,8 @@ def decode(stream: Stream, book: Codebook) -> Symbols:
     identities: list[Identity] = []
     for frame, side, code, picture in stream.identities:
         try:
-            shape, voice = _read(code, book, identity, None, None, head.samples > 0)
+            walk = identity_walk(book, None, None, head.samples > 0)
+            shape, voice = _read(code, book, walk)
         except FormatError:
             if not identities:
                 raise
@@ -69,7 +70,7 @@ def decode(stream: Stream, book: Codebook) -> Symbols:
         identities.append(Identity(picture, side, shape, voice, frame))
     segments = _segments(stream, book)
     parts = tuple(
-        _sound(payload, book, pitch, pitch_frames(head, n), None)
+        _sound(payload, book, pitch_walk(pitch_frames(head, n), None))
         for n, payload in enumerate(stream.pitch)
     )
     copies = tuple(
@@ -109,27 +110,25 @@ def pitch_frames(head: Head, number: int) -> int:
     return min(PITCH_FRAMES, head.frames - number * PITCH_FRAMES)
 
 
-def _written(book: Codebook, walk: Callable[..., object], *given: object) -> bytes:
+def _written(book: Codebook, walk: Walk[object]) -> bytes:
     """The payload of one walk of ``context.py``."""
     writer = Encoder(book)
-    walk(writer, book, *given)
+    walked(writer, walk)
     return writer.close()
 
 
-def _read(payload: bytes, book: Codebook, walk: Callable[..., _Read], *given: object) -> _Read:
+def _read(payload: bytes, book: Codebook, walk: Walk[_Found]) -> _Found:
     """What one walk finds in a payload; ``FormatError`` if that makes no sense."""
     reader = Decoder(book, payload)
-    found = walk(reader, book, *given)
+    found = walked(reader, walk)
     reader.close()
     return found
 
 
-def _sound(
-    payload: bytes | None, book: Codebook, walk: Callable[..., _Read], *given: object
-) -> _Read | None:
+def _sound(payload: bytes | None, book: Codebook, walk: Walk[_Found]) -> _Found | None:
     """The same; ``None`` where there is no payload, or no sense in it."""
     try:
-        return None if payload is None else _read(payload, book, walk, *given)
+        return None if payload is None else _read(payload, book, walk)
     except FormatError:
         return None
 
@@ -137,7 +136,7 @@ def _sound(
 def coded(book: Codebook, copy: Copy, frames: int | None = None) -> bytes:
     """The payload of a segment at its operating point; ``frames``: as many as are due."""
     due = copy.segment.frames if frames is None else frames
-    return _written(book, segment, copy.point, due, copy.segment)
+    return _written(book, segment_walk(book, copy.point, due, copy.segment))
 
 
 def _segments(stream: Stream, book: Codebook) -> tuple[Segment | None, ...]:
@@ -161,7 +160,7 @@ def _segments(stream: Stream, book: Codebook) -> tuple[Segment | None, ...]:
 def _copy(copy: tuple[OperatingPoint, bytes], book: Codebook, frames: int) -> Copy | None:
     """A copy of so many frames; ``None`` where there is no sense in it."""
     point, payload = copy
-    found = _sound(payload, book, segment, point, frames, None)
+    found = _sound(payload, book, segment_walk(book, point, frames, None))
     return None if found is None else Copy(point, found)
 
 

@@ -55,17 +55,6 @@ def segment_walk(
     return Segment(frames, motion, semantic, acoustic)
 
 
-def identity(
-    coder: Coder,
-    book: Codebook,
-    shape: np.ndarray | None,
-    voice: np.ndarray | None,
-    has_voice: bool,
-) -> tuple[np.ndarray, np.ndarray]:
-    """``identity_walk`` with this coder."""
-    return walked(coder, identity_walk(book, shape, voice, has_voice))
-
-
 def identity_walk(
     book: Codebook, shape: np.ndarray | None, voice: np.ndarray | None, has_voice: bool
 ) -> Walk[tuple[np.ndarray, np.ndarray]]:
@@ -93,11 +82,6 @@ def identity_walk(
     for row, value in enumerate(spoken):
         code.append((yield "voice", row, value))
     return np.array(mesh, np.int64), np.array(code, np.int64)
-
-
-def pitch(coder: Coder, book: Codebook, frames: int, given: np.ndarray | None) -> np.ndarray:
-    """``pitch_walk`` with this coder."""
-    return walked(coder, pitch_walk(frames, given))
 
 
 def pitch_walk(frames: int, given: np.ndarray | None) -> Walk[np.ndarray]:

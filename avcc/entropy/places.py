@@ -14,7 +14,7 @@ import numpy as np
 VALUES = 40  # a coefficient is told from -40 to 40; beyond, as these
 STRIDES = (2, 3, 5)  # a stride is told as how many of these it reaches
 LEVELS = 12  # of a coefficient's adaptive mean
-SIGNED = 62  # symbols of a difference
+SIGNED = 62  # symbols of a signed value: 0..60 for -30..30, 61 the escape
 NONE = 256  # stands for the acoustic token of a frame that has none
 CODES = 257
 

@@ -51,18 +51,26 @@ class Coder(Protocol):
 
 def walked(coder: Coder, walk: Walk[_Found]) -> _Found:
     """What a traversal finds with this coder."""
-    code, answer = coder.code, None
+    answer = None
     while True:
         try:
-            request = walk.send(answer)
+            ask = next_ask(coder, walk, answer)
         except StopIteration as stop:
             found: _Found = stop.value
             return found
-        answer = None
+        answer = coder.foretold(ask)
+
+
+def next_ask(coder: Coder, walk: Walk[_Found], answer: int | None) -> Ask:
+    """What a traversal asks a prior next, after an answer to what it asked last; all else that it
+    wants the coder gives. ``StopIteration`` with what was found where it ends."""
+    code = coder.code
+    while True:
+        request = walk.send(answer)
         if type(request) is tuple:
             answer = code(*request)
         elif isinstance(request, Ask):
-            answer = coder.foretold(request)
+            return request
         else:
             assert isinstance(request, str)
-            coder.kind = request
+            coder.kind, answer = request, None

@@ -19,11 +19,10 @@ import safetensors.numpy
 from safetensors import SafetensorError
 
 from avcc.entropy import prior as priors
-from avcc.entropy.places import AcousticLayout, MotionLayout
+from avcc.entropy.places import SIGNED, AcousticLayout, MotionLayout
 from avcc.entropy.prior import TOTAL, Prior
 from avcc.errors import ModelError
 
-SIGNED = 62  # symbols of a table of signed values: 0..60 for -30..30, 61 the escape
 REACH = 30  # a signed value v with |v| <= REACH is the symbol v + REACH
 ESCAPE = 61  # the symbol that says: sign and magnitude follow as plain bits
 MOTION_ROWS = 36  # 12 levels of activity of a coefficient, times 3 of the frame so far

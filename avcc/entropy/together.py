@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from avcc.entropy.foretold import Foretold
 from avcc.entropy.payload import Decoder
-from avcc.entropy.primitive import Ask, Walk
+from avcc.entropy.primitive import Walk, next_ask
 from avcc.errors import FormatError
 
 _Found = TypeVar("_Found")
@@ -23,7 +23,7 @@ def read_together(pairs: Iterable[tuple[Decoder, Walk[_Found]]]) -> list[_Found 
         for number, answer in answers.items():
             decoder, walk = reading[number]
             try:
-                foretold.add(_next(decoder, walk, answer))
+                foretold.add(next_ask(decoder, walk, answer))
                 asked.append(number)
             except StopIteration as stop:
                 found[number] = _closed(decoder, stop.value)
@@ -36,15 +36,6 @@ def read_together(pairs: Iterable[tuple[Decoder, Walk[_Found]]]) -> list[_Found 
             except FormatError:
                 continue
     return found
-
-
-def _next(decoder: Decoder, walk: Walk[_Found], answer: int | None) -> Ask:
-    """What the traversal asks a prior next, after an answer; ``StopIteration`` if nothing more."""
-    while True:
-        request = walk.send(answer)
-        if isinstance(request, Ask):
-            return request
-        answer = None if isinstance(request, str) else decoder.code(*request)
 
 
 def _closed(decoder: Decoder, found: _Found) -> _Found | None:

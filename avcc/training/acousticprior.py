@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from avcc.entropy.forecast import acoustic_rows
 from avcc.entropy.places import NONE, AcousticLayout
 from avcc.entropy.prior import UNIT, logarithms
 from avcc.entropy.tables import Codebook
@@ -62,17 +63,13 @@ class AcousticPriorStage(PriorStage):
     def _batch(self, segments: list[Part], depth: int) -> Batch:
         layout = AcousticLayout(self.book.layers)
         found: list[tuple[np.ndarray, ...]] = []
-        classes = self.book.arrays["context.acoustic_class"][:depth].astype(np.int64)
-        groups, absent = np.array(self.book.token_class), self.book.acoustic_classes
         each = np.arange(depth)
         for semantic, token in segments:
             sounds = semantic != SILENT
             code = np.where(sounds[:, None], token, NONE)
             before = np.concatenate([np.full((2, depth), NONE), code])
             last = before[1:-1]
-            known = classes[each, np.minimum(last, NONE - 1)]
-            row = groups[semantic][:, None] * (absent + 1)
-            row = row + np.where(last == NONE, absent, known)
+            row = acoustic_rows(self.book, semantic, last)
             told = layout.before(last, before[:-2])
             found.append((told[sounds], code[sounds], row[sounds]))
         told, symbol, rows = (np.concatenate(of) for of in zip(*found, strict=True))

@@ -6,9 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from avcc.entropy.forecast import motion_told
 from avcc.entropy.places import LEVELS, VALUES, MotionLayout
 from avcc.entropy.prior import UNIT, logarithms
-from avcc.entropy.tables import ESCAPE, REACH, SIGNED
+from avcc.entropy.tables import REACH, SIGNED
 from avcc.quantise.motion import MotionPaths
 from avcc.quantise.rate import STRIDES
 from avcc.quantise.scalar import STEPS
@@ -64,19 +65,15 @@ class MotionPriorStage(PriorStage):
         for code in codes:
             if len(code) < 2:
                 continue
-            change = np.diff(code, axis=0)
-            symbol = np.where(np.abs(change) <= REACH, change + REACH, ESCAPE)
-            before = np.concatenate([np.full((2, layout.count), REACH), symbol])
-            rows = self._paths.rows(code[None], step)[0, 1:]
-            told = layout.before(before[1:-1], before[:-2], code[:-1], rows // 3)
-            found.append((told, symbol, rows))
+            rows = self._paths.rows(code[None], step)[:, 1:]
+            symbol, told = motion_told(layout, code[None], rows, stride, step)
+            found.append((told[0], symbol[0], rows[0]))
         told, symbol, rows = (np.concatenate(of) for of in zip(*found, strict=True))
-        at = np.full((len(told), 1), layout.point(stride, step))
         each = np.arange(layout.count)
         now = layout.now(0, 0) + each * SIGNED + symbol
         bias = layout.bias(0) + each
-        whole = np.concatenate([told, at], 1), now, bias, symbol
-        return *(torch.from_numpy(x) for x in whole), self._logs[torch.from_numpy(rows)]
+        whole = (torch.from_numpy(x) for x in (told, now, bias, symbol))
+        return *whole, self._logs[torch.from_numpy(rows)]
 
 
 def _smooth(layout: MotionLayout, width: int) -> Tensor:

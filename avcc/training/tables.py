@@ -15,8 +15,9 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from avcc.analysis.motion import MotionBank, ShapeBank
-from avcc.entropy.context import identity, segment
+from avcc.entropy.context import identity_walk, segment
 from avcc.entropy.count import Counter, segment_bits
+from avcc.entropy.primitive import walked
 from avcc.entropy.tables import ESCAPE, REACH, SIGNED, Codebook, frequencies
 from avcc.quantise.motion import MotionPaths
 from avcc.quantise.rate import STRIDES
@@ -146,7 +147,7 @@ def _count_voices(
 
 def _count_shapes(counter: Counter, blank: Codebook, found: list[np.ndarray]) -> None:
     for shape in found:
-        identity(counter, blank, shape, np.zeros(0, np.int64), False)
+        walked(counter, identity_walk(blank, shape, np.zeros(0, np.int64), False))
 
 
 def models(work: Path) -> dict[str, np.ndarray]:
