@@ -14,17 +14,12 @@ from pathlib import Path
 import numpy as np
 
 from avcc.codec import Codec
+from avcc.evaluation.memory import resident
 from avcc.media.live import PIECE
 from avcc.media.read import read
 from avcc.stages import SAMPLES_PER_FRAME, SEGMENT_SECONDS, Clip
 
 MINUTE = 1500  # frames
-
-
-def resident() -> float:
-    """Megabytes of memory that this process holds now (Linux)."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * 4096 / 1e6
 
 
 class Call:

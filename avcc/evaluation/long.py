@@ -2,8 +2,9 @@
 
 ``growth`` times the commands as a whole, beside x264; this looks inside.
 
-The clip's pictures are played forth and back, its sound again and again, until they last. Encoding
-and decoding run in a process each, through files, as the commands do it.
+The clip's pictures are played forth and back, its sound again and again, until they last. Encoding,
+decoding, and decoding ``SOUGHT`` seconds from the middle on run in a process each, through files,
+as the commands do it.
 """
 
 from __future__ import annotations
@@ -15,55 +16,75 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from avcc.errors import AvccError
 from avcc.evaluation.growth import looped
+from avcc.evaluation.memory import resident
 from avcc.media.read import read
 from avcc.media.write import write
 from avcc.options import parse_rate
 
+SOUGHT = 20.0  # seconds
+Found = dict[str, dict[str, Any]]
+
 
 class Clock:
-    """Books the time since it was last asked under the stage that asks: stages tell when a part of
-    their work is done."""
+    """Books the time since it was last asked under the stage that asks, which tells when a part of
+    its work is done, and what memory is held once ``first`` of it is, and at most from then on."""
 
-    def __init__(self) -> None:
+    def __init__(self, first: float) -> None:
         self.seconds: dict[str, float] = {}
+        self.held: dict[str, tuple[float, float]] = {}  # MB, where a stage goes by parts
+        self._first = first
         self._last = time.perf_counter()
 
-    def __call__(self, stage: str, share: float = 1.0) -> None:
+    def __call__(self, stage: str, share: float | None = None) -> None:
         now = time.perf_counter()
         self.seconds[stage] = self.seconds.get(stage, 0.0) + now - self._last
         self._last = now
+        if share is not None and share >= self._first:
+            held = resident()
+            early, most = self.held.get(stage, (held, held))
+            self.held[stage] = early, max(most, held)
+
+    @property
+    def told(self) -> Found:
+        """What was booked, and the peak of memory in MB."""
+        return {"seconds": self.seconds, "held": self.held, "peak": {"MB": _peak()}}
 
 
-def encoded(source: str, target: str, rate: float) -> dict[str, float]:
-    """Seconds by stage, and the peak of memory in MB."""
-    clock = Clock()
+def encoded(source: str, target: str, rate: float, first: float) -> Found:
+    """What it took."""
+    clock = Clock(first)
     from avcc.codec import Codec
 
     clock("loading")
-    clip = read(source, progress=lambda share: clock("reading"))
+    clip = read(source, progress=partial(clock, "reading"))
     data = Codec("cpu").encode(clip, rate, progress=clock)
     Path(target).write_bytes(data)
     clock("fitting")
-    return clock.seconds | {"peak": _peak(), "kbps": 8 * len(data) / float(clip.duration) / 1000}
+    return clock.told | {"rate": {"kbps": 8 * len(data) / float(clip.duration) / 1000}}
 
 
-def decoded(source: str, target: str) -> dict[str, float]:
-    """Seconds by stage, and the peak of memory in MB."""
-    clock = Clock()
+def decoded(
+    source: str, target: str, first: float, start: float = 0.0, duration: float | None = None
+) -> Found:
+    """What it took."""
+    clock = Clock(first)
     from avcc.codec import Codec
 
     clock("loading")
-    clip = Codec("cpu").decode(Path(source).read_bytes(), progress=clock)
+    data = Path(source).read_bytes()
+    clip = Codec("cpu").decode(data, start=start, duration=duration, progress=clock)
     clock("speaking")
-    write(target, clip, progress=lambda share: clock("drawing and writing"))
+    write(target, clip, progress=partial(clock, "drawing and writing"))
     clock("drawing and writing")
-    return clock.seconds | {"peak": _peak()}
+    return clock.told
 
 
 def main() -> int:
@@ -75,9 +96,7 @@ def main() -> int:
     parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
-        what, source, target = options.child
-        found = encoded(source, target, options.rate) if what == "encode" else None
-        print(json.dumps(found or decoded(source, target)))
+        print(json.dumps(_child(options, *options.child)))
         return 0
     try:
         clip = read(options.clip)
@@ -90,25 +109,43 @@ def main() -> int:
             source, coded = f"{folder}/long.mp4", f"{folder}/long.avc"
             write(source, looped(frames, clip.audio, 60 * minutes), overwrite=True)
             print(f"{minutes:g} minutes:", flush=True)
-            for what, a, b in (("encode", source, coded), ("decode", coded, f"{folder}/back.mp4")):
-                print(f"  {what}: {_told(_run(options, what, a, b), 60 * minutes)}", flush=True)
+            for what, a, b in (
+                ("encode", source, coded),
+                ("decode", coded, f"{folder}/back.mp4"),
+                ("seek", coded, f"{folder}/part.mp4"),
+            ):
+                seconds = SOUGHT if what == "seek" else 60 * minutes
+                print(f"  {what}: {_told(_run(options, minutes, what, a, b), seconds)}", flush=True)
     return 0
 
 
-def _run(options: argparse.Namespace, what: str, source: str, target: str) -> dict[str, float]:
+def _child(options: argparse.Namespace, what: str, source: str, target: str) -> Found:
+    minutes = float(options.minutes)
+    if what == "encode":
+        return encoded(source, target, options.rate, 1 / minutes)
+    part = (30 * minutes, SOUGHT) if what == "seek" else ()
+    return decoded(source, target, 1 / minutes, *part)
+
+
+def _run(options: argparse.Namespace, minutes: float, *child: str) -> Found:
     command = [sys.executable, "-m", "avcc.evaluation.long", options.clip]
-    command += ["--rate", f"{options.rate:.0f}", "--child", what, source, target]
+    command += ["--rate", f"{options.rate:.0f}", "--minutes", f"{minutes}", "--child", *child]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    found: Found = json.loads(done.stdout.splitlines()[-1])
     return found
 
 
-def _told(found: dict[str, float], seconds: float) -> str:
-    peak, kbps = found.pop("peak"), found.pop("kbps", None)
-    total = sum(found.values()) - found["loading"]
-    split = ", ".join(f"{name} {value:.1f} s" for name, value in found.items())
-    rate = "" if kbps is None else f", {kbps:.3f} kbps"
-    return f"{total / seconds:.2f} of its duration, peak {peak:.0f} MB{rate} ({split})"
+def _told(found: Found, seconds: float) -> str:
+    spent = found["seconds"]
+    total = sum(spent.values()) - spent["loading"]
+    split = ", ".join(f"{name} {value:.1f} s" for name, value in spent.items())
+    rate = f", {found['rate']['kbps']:.3f} kbps" if "rate" in found else ""
+    held = [f"{name} {a:.0f} to {b:.0f} MB" for name, (a, b) in found["held"].items()]
+    after = f"; after a minute's share: {', '.join(held)}" if held else ""
+    return (
+        f"{total / seconds:.2f} of its duration, peak {found['peak']['MB']:.0f} MB{rate}"
+        f" ({split}{after})"
+    )
 
 
 def _peak() -> float:

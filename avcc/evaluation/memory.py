@@ -98,6 +98,12 @@ def _own() -> float:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _UNIT
 
 
+def resident() -> float:
+    """Megabytes of memory that this process holds now (Linux)."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * 4096 / 1e6
+
+
 def our_models() -> int:
     """Bytes of all that avcc loads: the default model's files. Raises ``ModelError``."""
     from avcc import weights
