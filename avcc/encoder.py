@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from avcc import weights
 from avcc.analysis.motion import banks
@@ -11,6 +11,7 @@ from avcc.errors import ModelError
 from avcc.layers import loaded
 from avcc.pitch import Pitch
 from avcc.quantise.symbols import Quantiser
+from avcc.render.face import Renderer
 
 
 class Encoder:
@@ -24,7 +25,15 @@ class Encoder:
         if not any(name.startswith("ear.") for name in speech):
             raise ModelError(f"the model {model.hex()} is kept for decoding, and can't encode")
         self.ear = loaded(Ear(self.book.words), speech, "ear.", device)
+        self._model, self.device = model, device
         self.pitch = loaded(Pitch(), weights.tensors(model, "vocoder"), "vocoder.pitch.", device)
+
+    @cached_property
+    def renderer(self) -> Renderer:
+        """Loaded when first needed."""
+        return loaded(
+            Renderer(), weights.tensors(self._model, "renderer"), "renderer.", self.device
+        )
 
 
 @lru_cache(maxsize=2)

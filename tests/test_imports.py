@@ -18,9 +18,19 @@ STAGES = {"media", "analysis", "quantise", "entropy", "container", "diffusion", 
 # Vocabulary that several stages speak: no journey leads through these modules.
 SHARED = {"avcc.entropy.tables", "avcc.entropy.forecast", "avcc.media.mesh", "avcc.analysis.mel"}
 # The journeys, and their ends: files, the command line, the public names, what tells where bits
-# went, what looks whether all of it works, and what writes networks for other runtimes.
+# went, what looks whether all of it works, what writes networks for other runtimes, and what an
+# encoder tries before it decides.
 MAY_KNOW_STAGES = {
-    *("codec.py", "encoder.py", "decoder.py", "files.py", "cli.py", "__init__.py"),
+    *(
+        "codec.py",
+        "fitting.py",
+        "aim.py",
+        "encoder.py",
+        "decoder.py",
+        "files.py",
+        "cli.py",
+        "__init__.py",
+    ),
     *("container/describe.py", "doctor.py", "export.py"),
 }
 MOST_LINES = 300

@@ -19,6 +19,7 @@ from avcc.media.mesh import FaceMesh
 from avcc.stages import SIDE, Clip, KeyFrame
 
 CANDIDATES = 96  # pictures kept at most
+LOOKS = 24  # of them, that are given on
 FOLLOWED = 0.8  # share of the pictures: with fewer, a person is told
 
 NEVER = "the face is too small, turned or hidden to be followed in any picture"
@@ -29,13 +30,14 @@ class Look:
     """``keys``: key frames, the best first; ``away``: how far the frames are from the first 1, 2,
     ... of them, in sizes of the face; ``motion``: float32 (N, K), coefficients relative to
     ``keys[0]``; ``seen``: share of the frames in which the face was found; ``cuts``: where shots
-    begin."""
+    begin; ``looks``: some frames that show a face, in the order of time."""
 
     keys: tuple[KeyFrame, ...]
     away: np.ndarray
     motion: np.ndarray
     seen: float
     cuts: tuple[int, ...] = ()
+    looks: tuple[KeyFrame, ...] = ()
 
 
 def look(clip: Clip, bank: MotionBank, progress: Callable[[float], None] | None = None) -> Look:
@@ -76,7 +78,9 @@ def look(clip: Clip, bank: MotionBank, progress: Callable[[float], None] | None 
     frames = np.arange(clip.count)
     whole = np.stack([np.interp(frames, found, column[found]) for column in places.T], 1)
     motion = bank.relative(whole, keys[0].mesh)
-    return Look(keys, away, motion, len(found) / clip.count, shots)
+    some = np.unique(np.linspace(0, len(kept) - 1, LOOKS).round().astype(int))
+    looks = tuple(kept[i].key for i in some)
+    return Look(keys, away, motion, len(found) / clip.count, shots, looks)
 
 
 def rarely(seen: float) -> str | None:

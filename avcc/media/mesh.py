@@ -44,11 +44,14 @@ class FaceMesh:
         self._net, self._finder = _network(), Finder()
         self._last: np.ndarray | None = None  # the mesh before, in pixels
 
-    def points(self, rgb: np.ndarray) -> np.ndarray | None:
+    def points(self, rgb: np.ndarray, near: np.ndarray | None = None) -> np.ndarray | None:
         """float32 (478, 2), x right and y down in units of the longer side; ``None``: no face.
 
-        ``rgb``: uint8 (H, W, 3). Points may lie outside the picture.
+        ``rgb``: uint8 (H, W, 3). Points may lie outside the picture. ``near``: a mesh, in the same
+        units, about where the face is, where the picture doesn't follow the one before.
         """
+        if near is not None:
+            self._last = near * max(rgb.shape[:2])
         mesh = None if self._last is None else self._followed(rgb, self._last)
         if mesh is None:
             found = self.faces(rgb)

@@ -108,13 +108,8 @@ class Quantiser:
         if numbers is None:
             numbers = range(-(-count // SEGMENT_FRAMES))
         parts = [slice(n * SEGMENT_FRAMES, min(count, (n + 1) * SEGMENT_FRAMES)) for n in numbers]
-        motions = [features.motion[part] for part in parts]
-        if point.motion_stride:
-            moved = self._paths.parts(motions, point.motion_stride, point.motion_step, draft)
-        else:
-            moved = [motion[:0].astype(np.int64) for motion in motions]
         out = []
-        for part, codes in zip(parts, moved, strict=True):
+        for part, codes in zip(parts, self._codes(features, parts, point, draft), strict=True):
             semantic = tokens.semantic[part]
             acoustic = tokens.acoustic[point.acoustic_layers][part]
             if not point.semantic:
@@ -123,6 +118,24 @@ class Quantiser:
                 acoustic = refined(self._book, tokens.latents[part], semantic, acoustic)
             out.append(Segment(part.stop - part.start, codes, semantic, acoustic))
         return out
+
+    def moved(
+        self, segments: Sequence[Segment], features: Features, point: OperatingPoint
+    ) -> list[Segment]:
+        """All segments of a clip with the motion of other ``features``."""
+        ends = np.cumsum([segment.frames for segment in segments])
+        parts = [slice(b - one.frames, b) for one, b in zip(segments, ends, strict=True)]
+        codes = self._codes(features, parts, point)
+        return [replace(one, motion=m) for one, m in zip(segments, codes, strict=True)]
+
+    def _codes(
+        self, features: Features, parts: Sequence[slice], point: OperatingPoint, draft: bool = False
+    ) -> list[np.ndarray]:
+        """Indices of the motion of each part, int64 (rows, K)."""
+        motions = [features.motion[part] for part in parts]
+        if not point.motion_stride:
+            return [motion[:0].astype(np.int64) for motion in motions]
+        return self._paths.parts(motions, point.motion_stride, point.motion_step, draft)
 
     @cached_property
     def _paths(self) -> MotionPaths:

@@ -34,12 +34,15 @@ class Trellis:
     def tokens(self, latents: np.ndarray, semantic: np.ndarray) -> list[np.ndarray]:
         """Acoustic tokens int64 (N, n) for every number of layers n from none to all, of latents
         float32 (N, 32) and semantic tokens int64 (N,). Those under silence are zero."""
-        parts = []
-        for a in range(0, max(1, len(latents)), AT_ONCE):
+        count = len(latents)
+        # written in place: of an hour, lists of small arrays would keep twice their own memory
+        out = [np.zeros((count, n), np.int64) for n in range(len(self._books) + 1)]
+        for a in range(0, count, AT_ONCE):
             w = slice(a, a + AT_ONCE)
             found = residual_choices(latents[w], self._books)
-            parts.append([self.chosen(*of, semantic[w]) for of in found])
-        return [np.concatenate(same) for same in zip(*parts, strict=True)]
+            for tokens, choices in zip(out, found, strict=True):
+                tokens[w] = self.chosen(*choices, semantic[w])
+        return out
 
     def chosen(self, paths: np.ndarray, away: np.ndarray, semantic: np.ndarray) -> np.ndarray:
         """The codes int64 (N, n) to send for N frames from the first of a segment on.

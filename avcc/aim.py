@@ -1,0 +1,95 @@
+"""What a decoder will draw, looked at by the encoder before anything is sent.
+
+A face is drawn a little beside where it was told to be: the mesh of a key frame is what one look at
+one picture found, coding moves what a small key frame shows, and the renderer has habits. Much of
+that stays the same through a clip, so a few pictures tell by how much, and motion is sent that
+makes up for it (analysis by synthesis, as speech coders have it: Atal and Remde 1982).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from avcc.analysis.motion import MotionBank
+from avcc.media.mesh import FaceMesh
+from avcc.render.draw import Rendering
+from avcc.render.face import Renderer
+from avcc.stages import KeyFrame
+
+SURE = 2.0  # squared standard errors that an offset's square is lessened by
+WORTH = 0.9  # of how far off faces are on the mean: an offset must leave less than that
+WORSE = 1.01  # of the pictures' squared error: an offset that makes it larger than so isn't taken
+
+
+def aimed(
+    renderer: Renderer,
+    bank: MotionBank,
+    shown: KeyFrame,
+    base: np.ndarray,
+    told: np.ndarray,
+    looks: Sequence[KeyFrame],
+    device: str,
+) -> np.ndarray | None:
+    """What to add to all motion so that faces are drawn where the source has them: coefficients
+    float32 (K,), or ``None`` where that makes the pictures no better.
+
+    ``shown``: the only key frame, as it is decoded; ``base``: its mesh in the source, which motion
+    is relative to; ``told``: motion as it is decoded, float32 (N, K), NaN where nothing is sent;
+    ``looks``: pictures of the source with their meshes and frames.
+    """
+    sent = np.flatnonzero(~np.isnan(told[:, 0]))
+    if len(looks) < 2 or not len(sent):
+        return None
+    at = [look.frame for look in looks]
+    motion = np.stack([np.interp(at, sent, column[sent]) for column in told.T], 1)
+    motion = motion.astype(np.float32)
+
+    def drawn(code: np.ndarray) -> list[np.ndarray]:
+        def meshes(some: np.ndarray) -> np.ndarray:
+            return bank.meshes(some, shown.mesh)
+
+        return list(Rendering(renderer, [shown], code, meshes, device))
+
+    def missed(code: np.ndarray, pictures: Sequence[np.ndarray]) -> np.ndarray:
+        """How far the faces of drawn pictures are from where they should be, (found, K)."""
+        found = []
+        near = bank.meshes(code, shown.mesh)
+        for look, picture, where in zip(looks, pictures, near, strict=True):
+            mesh = finder.points(picture, near=where)
+            if mesh is not None:
+                places = np.stack([bank.project(look.mesh), bank.project(mesh)])
+                true, there = bank.relative(places, base)
+                found.append(true - there)
+        return np.array(found).reshape(-1, motion.shape[1])
+
+    finder = FaceMesh()
+    before = drawn(motion)
+    off = missed(motion, before)
+    if len(off) < 2:
+        return None
+    more = _steady(off)
+    after = drawn(motion + more)
+    if _far(missed(motion + more, after)) > WORTH * _far(off):
+        return None
+    return None if _wrong(after, looks) > WORSE * _wrong(before, looks) else more
+
+
+def _steady(missed: np.ndarray) -> np.ndarray:
+    """What all of (T, K) have in common, less what may be chance: float32 (K,)."""
+    mean, error = missed.mean(0), missed.var(0, ddof=1) / len(missed)
+    sure = np.maximum(0, 1 - SURE * error / np.maximum(mean**2, 1e-12))
+    return (mean * sure).astype(np.float32)
+
+
+def _far(missed: np.ndarray) -> float:
+    return float(np.linalg.norm(missed, axis=1).mean()) if len(missed) else np.inf
+
+
+def _wrong(drawn: Sequence[np.ndarray], looks: Sequence[KeyFrame]) -> float:
+    """Mean squared error of drawn pictures."""
+    pairs = zip(drawn, looks, strict=True)
+    return float(
+        np.mean([np.square(a - look.picture.astype(np.float32)).mean() for a, look in pairs])
+    )

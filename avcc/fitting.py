@@ -1,0 +1,192 @@
+"""One clip's features -> the best stream of at most so many bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from avcc.aim import aimed
+from avcc.analysis import identity
+from avcc.container.write import pack_scene
+from avcc.container.write import write as written
+from avcc.encoder import Encoder
+from avcc.entropy import coder
+from avcc.entropy.count import segment_bits
+from avcc.errors import RateError
+from avcc.quantise.rate import STRIDES, Costs, Plan, priced, ranked
+from avcc.quantise.scalar import STEPS
+from avcc.quantise.symbols import Tokens, shape_vector
+from avcc.stages import (
+    FRAME_RATE,
+    Copy,
+    Features,
+    Head,
+    KeyFrame,
+    OperatingPoint,
+    Segment,
+    Stream,
+    Symbols,
+)
+
+VARINT_GROWS = 2  # bytes at most, of the length of the chunk that a picture is put into
+SAMPLED = 12  # segments of a long clip from which its rate is foretold
+_PLACEHOLDER = b"\0"  # stands for a picture while the rest of a file is measured
+
+
+class Wanted(NamedTuple):
+    """What is sent beside what the budget decides. ``still``: of the surroundings, as
+    ``container.write.pack_scene`` takes it; ``fec``: copies of segments."""
+
+    seed: int = 0
+    still: tuple[int, bytes] | None = None
+    fec: bool = False
+
+
+class Fitting:
+    """Of one clip. ``samples``: of its sound, 0: it has none; ``away``: as in ``Costs``; ``looks``:
+    some of its pictures (``aim.py``)."""
+
+    def __init__(
+        self,
+        nets: Encoder,
+        head: Head,
+        features: Features,
+        away: np.ndarray,
+        looks: Sequence[KeyFrame],
+        wanted: Wanted,
+    ) -> None:
+        self._nets, self._head, self._features = nets, head, features
+        self._away, self._looks, self._wanted = away, looks, wanted
+        self._tokens: Tokens = nets.quantiser.tokens(features)
+
+    def best(
+        self, budget: int, mode: str, progress: Callable[[float], None] | None = None
+    ) -> Stream:
+        """The stream. Raises ``RateError`` where none is as small as that."""
+        extra = self._extra()
+        smallest = len(identity.smallest_picture(self._features.keys[0].picture)) + VARINT_GROWS
+        plans = ranked(self._costs(), budget - smallest - extra, mode)
+        spent = 0
+        for number, plan in enumerate(plans):
+            if progress:
+                progress(number / len(plans))
+            symbols = self._symbols(plan, self._wanted.fec)
+            bare = coder.encode(symbols, self._nets.book)
+            spent = len(self._written(bare)) - plan.keys * len(_PLACEHOLDER)
+            full = self._filled(bare, plan, budget)
+            if full is not None:
+                return self._aimed(full, symbols, plan, budget)
+        seconds = float(self._head.frames / FRAME_RATE)
+        raise RateError(
+            f"this clip of {seconds:.2f} s can't be coded in {budget} bytes: it needs"
+            f" {int(np.ceil(8 * (spent + smallest) / seconds))} bit/s or more"
+        )
+
+    def _extra(self) -> int:
+        """Bytes of what is wanted beside."""
+        still, fec = self._wanted.still, self._wanted.fec
+        extra = len(pack_scene(*still)) if still else 0
+        if fec:
+            point = OperatingPoint(STRIDES[-1], len(STEPS) - 1, 0, self._head.samples > 0)
+            with_copies, without = (
+                len(written(self._stream(Plan(point, 1), also))) for also in (True, False)
+            )
+            extra += with_copies - without
+        return extra
+
+    def _written(self, stream: Stream) -> bytes:
+        return written(replace(stream, scene=self._wanted.still))
+
+    def _filled(self, bare: Stream, plan: Plan, budget: int) -> Stream | None:
+        """With the best pictures that fit; ``None`` where none do."""
+        sent = _sent(self._features, plan)
+        spent = len(self._written(bare)) - plan.keys * len(_PLACEHOLDER)
+        room = budget - spent - plan.keys * VARINT_GROWS
+        found = identity.fitting_pictures([key.picture for key in sent], room)
+        if found is None:
+            return None
+        pairs = zip(bare.identities, found, strict=True)
+        full = tuple((one[0], side, one[2], data) for one, (data, side) in pairs)
+        return replace(bare, identities=full, scene=self._wanted.still)
+
+    def _aimed(self, full: Stream, symbols: Symbols, plan: Plan, budget: int) -> Stream:
+        """With motion that makes up for what drawing misses, where there is one key frame."""
+        if len(full.identities) > 1 or not plan.point.motion_stride:
+            return full
+        nets, features = self._nets, self._features
+        _, side, _, data = full.identities[0]
+        mesh = nets.shape.mesh(shape_vector(symbols.identities[0]))
+        shown = KeyFrame(identity.shown_picture(data, side), mesh, 0, len(data))
+        told = nets.quantiser.features(symbols, (shown,)).motion
+        base = features.keys[0].mesh
+        more = aimed(nets.renderer, nets.bank, shown, base, told, self._looks, nets.device)
+        if more is None:
+            return full
+        moved = replace(features, motion=features.motion + more)
+        segments = nets.quantiser.moved(_whole(symbols), moved, plan.point)
+        copies = self._copies(moved, plan.point) if symbols.copies else ()
+        symbols = replace(symbols, segments=tuple(segments), copies=copies)
+        again = self._filled(coder.encode(symbols, nets.book), plan, budget)
+        return full if again is None else again
+
+    def _costs(self) -> Costs:
+        """What every motion and every voice would cost, from all segments or a sample of them."""
+        features, tokens, head = self._features, self._tokens, self._head
+        quantiser, book = self._nets.quantiser, self._nets.book
+        count = head.segments
+        chosen = np.unique(np.linspace(0, count - 1, SAMPLED).astype(int)).tolist()
+
+        def bits(point: OperatingPoint, which: int) -> float:
+            segments = quantiser.segments(features, tokens, point, chosen, draft=True)
+            total = sum(segment_bits(one, point, book)[which] for one in segments)
+            return total * count / len(chosen)
+
+        motion, voice = priced(bits, book.depths if head.samples else range(0))
+        blank = OperatingPoint(0, 0, 0, False)
+        bare = Plan(blank, 1), Plan(blank, 2), Plan(blank, 1, pitch=True)
+        one, two, pitched = (len(written(self._stream(plan))) for plan in bare)
+        # Closing a segment's coder costs half a byte, and rounds up.
+        fixed = one + head.segments
+        dear = identity.dearness(features.keys[0].picture)
+        return Costs(motion, voice, fixed, two - one, self._away, pitched - one, dear)
+
+    def _stream(self, plan: Plan, fec: bool = False) -> Stream:
+        return coder.encode(self._symbols(plan, fec), self._nets.book)
+
+    def _symbols(self, plan: Plan, fec: bool = False) -> Symbols:
+        """As planned, with a placeholder for each of the pictures. ``fec``: with copies."""
+        nets, tokens, features = self._nets, self._tokens, self._features
+        quantiser, bank = nets.quantiser, nets.bank
+        head = replace(self._head, point=plan.point)
+        sent = _sent(features, plan)
+        base, first = features.keys[0].mesh, sent[0].mesh
+        if first is not base:
+            features = replace(features, motion=bank.rebased(features.motion, base, first))
+        identities = []
+        for key in sent:
+            # alone, a key frame is good for all times
+            frame = key.frame if len(sent) > 1 else 0
+            shape = nets.shape.vector(key.mesh)
+            one = quantiser.identity(shape, features, head.samples > 0, frame)
+            identities.append(replace(one, picture=_PLACEHOLDER, side=256))
+        segments = quantiser.segments(features, tokens, head.point)
+        cuts = features.cuts if len(sent) > 1 else ()  # one key frame is for all shots
+        pitch = tokens.pitch if plan.pitch else ()
+        copies = self._copies(features, head.point) if fec else ()
+        return Symbols(head, tuple(identities), tuple(segments), cuts, pitch, copies=copies)
+
+    def _copies(self, features: Features, point: OperatingPoint) -> tuple[Copy, ...]:
+        return tuple(self._nets.quantiser.copies(features, self._tokens, point))
+
+
+def _sent(features: Features, plan: Plan) -> list[KeyFrame]:
+    """The key frames of a plan in the order of time."""
+    return sorted(features.keys[: plan.keys], key=lambda key: key.frame)
+
+
+def _whole(symbols: Symbols) -> list[Segment]:
+    """All segments: an encoder has lost none."""
+    return [segment for segment in symbols.segments if segment is not None]
