@@ -88,8 +88,8 @@ class Codec:
         samples = 0 if clip.audio is None else len(clip.audio)
         blank = OperatingPoint(0, 0, 0, False)
         head = Head(nets.book.id, FRAME_RATE, clip.count, samples, clip.crop, seed, blank)
-        fitting = Fitting(nets, head, features, seen.away, seen.looks, wanted)
-        stream = fitting.best(budget, mode, partial(progress, "fitting") if progress else None)
+        choices = Fitting(nets, head, features, seen.away, seen.looks, wanted)
+        stream = choices.best(budget, mode, partial(progress, "fitting") if progress else None)
         if warn and mode == "auto" and not stream.head.point.motion_stride:
             warn("the rate leaves no room for motion: key frame and voice alone are sent")
         data = written(stream)

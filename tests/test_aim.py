@@ -11,9 +11,14 @@ import torch
 from clips import portrait
 from torch.nn import functional as F
 
-from avcc import aim, weights
+import avcc
+from avcc import aim, fitting, weights
+from avcc.container.read import read
 from avcc.encoder import Encoder, encoder
+from avcc.entropy import coder
+from avcc.media.arrays import from_arrays
 from avcc.media.mesh import FaceMesh
+from avcc.quantise.scalar import STEPS
 from avcc.stages import KeyFrame
 
 MOVES = 8
@@ -87,3 +92,26 @@ def test_chance_is_no_offset() -> None:
     common = np.linspace(-2, 2, 20)
     found = aim._steady(common + 0.1 * noise)
     np.testing.assert_allclose(found, common, atol=0.1)
+
+
+@pytest.mark.parametrize("fec", [False, True])
+def test_what_is_found_is_sent(monkeypatch: pytest.MonkeyPatch, fec: bool) -> None:
+    """In motion and in its coarse copies, within the rate; without it nothing else changes."""
+    frames = np.stack([look.picture for look in _looks()] * 4)
+    clip = from_arrays(frames)
+    offset = np.zeros(20, np.float32)
+    offset[1] = 3.0
+    sent = []
+    for found in (None, offset):
+        monkeypatch.setattr(fitting, "aimed", lambda *_, found=found: found)
+        data = avcc.encode(clip, bitrate=4000, fec=fec)
+        assert 8 * len(data) <= 4000 * len(frames) / 25
+        sent.append(coder.decode(read(data), _nets().book))
+    (plain, moved) = ([s.segments[0], *(c.segment for c in s.copies if c)] for s in sent)
+    points = [sent[0].head.point, *(c.point for c in sent[0].copies if c)]
+    assert len(points) == 1 + fec and sent[0].head == sent[1].head
+    assert (sent[0].identities[0].shape == sent[1].identities[0].shape).all()
+    for a, b, point in zip(plain, moved, points, strict=True):
+        assert a is not None and b is not None
+        change = (b.motion - a.motion).mean(0) * STEPS[point.motion_step]
+        assert abs(change[1] - 3.0) < 0.5 and np.abs(np.delete(change, 1)).max() < 0.5
