@@ -19,6 +19,7 @@ from avcc.analysis.speech import silent_frames
 from avcc.media import write
 from avcc.media.sound import read_sound
 from avcc.pitch import STEPS
+from avcc.quantise.codebook import nearest
 from avcc.render.speak import Speaker
 from avcc.render.voice import Vocoder
 from avcc.stages import BANDS, SAMPLES_PER_FRAME
@@ -65,6 +66,17 @@ def test_speaking() -> None:
     mel, silent = np.zeros((2 * TOKENS, BANDS), np.float32), np.zeros(TOKENS, bool)
     speaker = Speaker(_humming())
     assert peak(lambda: speaker(mel, silent, 0.05, SAMPLES)) < 1.25 * SIZE
+
+
+def test_finding_codes() -> None:
+    """Of hours the table of all distances would be far larger than the sound."""
+    rng = np.random.default_rng(0)
+    centroids = rng.normal(0, 1, (1024, 2)).astype(np.float32)
+    right = rng.integers(0, 1024, TOKENS)
+    vectors = centroids[right]
+    assert peak(lambda: nearest(vectors, centroids)) < 0.5 * SIZE
+    assert (nearest(vectors, centroids) == right).all()
+    assert nearest(vectors[:0], centroids).shape == (0,)
 
 
 def test_measuring_levels() -> None:
