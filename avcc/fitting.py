@@ -74,9 +74,8 @@ class Fitting:
             if progress:
                 progress(number / len(plans))
             symbols = self._symbols(plan, self._wanted.fec)
-            bare = coder.encode(symbols, self._nets.book)
-            spent = len(self._written(bare)) - plan.keys * len(_PLACEHOLDER)
-            full = self._filled(bare, plan, budget)
+            symbols = replace(symbols, scene=self._wanted.still)
+            full, spent = self._filled(symbols, plan, budget)
             if full is not None:
                 return self._aimed(full, symbols, plan, budget)
         seconds = float(self._head.frames / FRAME_RATE)
@@ -97,20 +96,19 @@ class Fitting:
             extra += with_copies - without
         return extra
 
-    def _written(self, stream: Stream) -> bytes:
-        return written(replace(stream, scene=self._wanted.still))
-
-    def _filled(self, bare: Stream, plan: Plan, budget: int) -> Stream | None:
-        """With the best pictures that fit; ``None`` where none do."""
-        sent = _sent(self._features, plan)
-        spent = len(self._written(bare)) - plan.keys * len(_PLACEHOLDER)
+    def _filled(self, symbols: Symbols, plan: Plan, budget: int) -> tuple[Stream | None, int]:
+        """Coded, with the best pictures that fit, ``None`` where none do; and the bytes of all
+        else."""
+        bare = coder.encode(symbols, self._nets.book)
+        spent = len(written(bare)) - plan.keys * len(_PLACEHOLDER)
         room = budget - spent - plan.keys * VARINT_GROWS
-        found = identity.fitting_pictures([key.picture for key in sent], room)
+        pictures = [key.picture for key in _sent(self._features, plan)]
+        found = identity.fitting_pictures(pictures, room)
         if found is None:
-            return None
+            return None, spent
         pairs = zip(bare.identities, found, strict=True)
         full = tuple((one[0], side, one[2], data) for one, (data, side) in pairs)
-        return replace(bare, identities=full, scene=self._wanted.still)
+        return replace(bare, identities=full), spent
 
     def _aimed(self, full: Stream, symbols: Symbols, plan: Plan, budget: int) -> Stream:
         """With motion that makes up for what drawing misses, where there is one key frame."""
@@ -129,8 +127,8 @@ class Fitting:
         segments = nets.quantiser.moved(_whole(symbols), moved, plan.point)
         copies = self._copies(moved, plan.point) if symbols.copies else ()
         symbols = replace(symbols, segments=tuple(segments), copies=copies)
-        again = self._filled(coder.encode(symbols, nets.book), plan, budget)
-        return full if again is None else again
+        again, _ = self._filled(symbols, plan, budget)
+        return again or full
 
     def _costs(self) -> Costs:
         """What every motion and every voice would cost, from all segments or a sample of them."""

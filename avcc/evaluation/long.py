@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -24,7 +23,7 @@ import numpy as np
 
 from avcc.errors import AvccError
 from avcc.evaluation.growth import looped
-from avcc.evaluation.memory import resident
+from avcc.evaluation.memory import own_peak, resident
 from avcc.media.read import read
 from avcc.media.write import write
 from avcc.options import parse_rate
@@ -55,7 +54,11 @@ class Clock:
     @property
     def told(self) -> Found:
         """What was booked, and the peak of memory in MB."""
-        return {"seconds": self.seconds, "held": self.held, "peak": {"MB": _peak()}}
+        return {
+            "seconds": self.seconds,
+            "held": self.held,
+            "peak": {"MB": own_peak() * 2**20 / 1e6},
+        }
 
 
 def encoded(source: str, target: str, rate: float, first: float) -> Found:
@@ -146,11 +149,6 @@ def _told(found: Found, seconds: float) -> str:
         f"{total / seconds:.2f} of its duration, peak {found['peak']['MB']:.0f} MB{rate}"
         f" ({split}{after})"
     )
-
-
-def _peak() -> float:
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most / 1e6 if sys.platform == "darwin" else most / 1e3
 
 
 if __name__ == "__main__":

@@ -86,10 +86,10 @@ def child(path: str) -> None:
     with open(path, "rb") as file:
         task: Callable[[], Any] = pickle.load(file)  # written by ``peak``, a moment ago
     task()
-    print(max(_programs, default=_own()))
+    print(max(_programs, default=own_peak()))
 
 
-def _own() -> float:
+def own_peak() -> float:
     """The most memory that this process has held, MiB, without its parent's at the fork."""
     try:
         with open("/proc/self/status", encoding="ascii") as file:

@@ -35,7 +35,7 @@ class Trellis:
         """Acoustic tokens int64 (N, n) for every number of layers n from none to all, of latents
         float32 (N, 32) and semantic tokens int64 (N,). Those under silence are zero."""
         count = len(latents)
-        # written in place: of an hour, lists of small arrays would keep twice their own memory
+        # written in place: parts that are joined at the end would stand in memory twice
         out = [np.zeros((count, n), np.int64) for n in range(len(self._books) + 1)]
         for a in range(0, count, AT_ONCE):
             w = slice(a, a + AT_ONCE)
