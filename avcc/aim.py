@@ -3,7 +3,7 @@
 A face is drawn a little beside where it was told to be: the mesh of a key frame is what one look at
 one picture found, coding moves what a small key frame shows, and the renderer has habits. Much of
 that stays the same through a clip, so a few pictures tell by how much, and motion is sent that
-makes up for it (analysis by synthesis, as speech coders have it: Atal and Remde 1982).
+makes up for it.
 """
 
 from __future__ import annotations
@@ -12,11 +12,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from avcc.analysis.motion import MotionBank
+from avcc.encoder import Encoder
 from avcc.media.mesh import FaceMesh
-from avcc.render.draw import Rendering
-from avcc.render.face import Renderer
 from avcc.stages import KeyFrame
+from avcc.trial import drawn, squared
 
 SURE = 2.0  # squared standard errors that an offset's square is lessened by
 WORTH = 0.9  # of how far off faces are on the mean: an offset must leave less than that
@@ -24,13 +23,11 @@ WORSE = 1.01  # of the pictures' squared error: an offset that makes it larger t
 
 
 def aimed(
-    renderer: Renderer,
-    bank: MotionBank,
+    nets: Encoder,
     shown: KeyFrame,
     base: np.ndarray,
     told: np.ndarray,
     looks: Sequence[KeyFrame],
-    device: str,
 ) -> np.ndarray | None:
     """What to add to all motion so that faces are drawn where the source has them: coefficients
     float32 (K,), or ``None`` where that makes the pictures no better.
@@ -42,15 +39,10 @@ def aimed(
     sent = np.flatnonzero(~np.isnan(told[:, 0]))
     if len(looks) < 2 or not len(sent):
         return None
+    bank = nets.bank
     at = [look.frame for look in looks]
     motion = np.stack([np.interp(at, sent, column[sent]) for column in told.T], 1)
     motion = motion.astype(np.float32)
-
-    def drawn(code: np.ndarray) -> list[np.ndarray]:
-        def meshes(some: np.ndarray) -> np.ndarray:
-            return bank.meshes(some, shown.mesh)
-
-        return list(Rendering(renderer, [shown], code, meshes, device))
 
     def missed(code: np.ndarray, pictures: Sequence[np.ndarray]) -> np.ndarray:
         """How far the faces of drawn pictures are from where they should be, (found, K)."""
@@ -65,15 +57,15 @@ def aimed(
         return np.array(found).reshape(-1, motion.shape[1])
 
     finder = FaceMesh()
-    before = drawn(motion)
+    before = drawn(nets, shown, motion)
     off = missed(motion, before)
     if len(off) < 2:
         return None
     more = _steady(off)
-    after = drawn(motion + more)
+    after = drawn(nets, shown, motion + more)
     if _far(missed(motion + more, after)) > WORTH * _far(off):
         return None
-    return None if _wrong(after, looks) > WORSE * _wrong(before, looks) else more
+    return None if squared(after, looks) > WORSE * squared(before, looks) else more
 
 
 def _steady(missed: np.ndarray) -> np.ndarray:
@@ -85,11 +77,3 @@ def _steady(missed: np.ndarray) -> np.ndarray:
 
 def _far(missed: np.ndarray) -> float:
     return float(np.linalg.norm(missed, axis=1).mean()) if len(missed) else np.inf
-
-
-def _wrong(drawn: Sequence[np.ndarray], looks: Sequence[KeyFrame]) -> float:
-    """Mean squared error of drawn pictures."""
-    pairs = zip(drawn, looks, strict=True)
-    return float(
-        np.mean([np.square(a - look.picture.astype(np.float32)).mean() for a, look in pairs])
-    )

@@ -88,7 +88,7 @@ class Codec:
         samples = 0 if clip.audio is None else len(clip.audio)
         blank = OperatingPoint(0, 0, 0, False)
         head = Head(nets.book.id, FRAME_RATE, clip.count, samples, clip.crop, seed, blank)
-        choices = Fitting(nets, head, features, seen.away, seen.looks, wanted)
+        choices = Fitting(nets, head, features, seen, wanted)
         stream = choices.best(budget, mode, partial(progress, "fitting") if progress else None)
         if warn and mode == "auto" and not stream.head.point.motion_stride:
             warn("the rate leaves no room for motion: key frame and voice alone are sent")

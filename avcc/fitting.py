@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -10,12 +10,14 @@ import numpy as np
 
 from avcc.aim import aimed
 from avcc.analysis import identity
+from avcc.analysis.look import Look
 from avcc.container.write import pack_scene
 from avcc.container.write import write as written
 from avcc.encoder import Encoder
 from avcc.entropy import coder
 from avcc.entropy.count import segment_bits
 from avcc.errors import RateError
+from avcc.portrait import portrait
 from avcc.quantise.rate import STRIDES, Costs, Plan, priced, ranked
 from avcc.quantise.scalar import STEPS
 from avcc.quantise.symbols import Tokens, shape_vector
@@ -46,20 +48,18 @@ class Wanted(NamedTuple):
 
 
 class Fitting:
-    """Of one clip. ``samples``: of its sound, 0: it has none; ``away``: as in ``Costs``; ``looks``:
-    some of its pictures (``aim.py``)."""
+    """Of one clip: what was ``seen`` in its pictures, and the ``features`` made of that."""
 
     def __init__(
         self,
         nets: Encoder,
         head: Head,
         features: Features,
-        away: np.ndarray,
-        looks: Sequence[KeyFrame],
+        seen: Look,
         wanted: Wanted,
     ) -> None:
         self._nets, self._head, self._features = nets, head, features
-        self._away, self._looks, self._wanted = away, looks, wanted
+        self._seen, self._wanted = seen, wanted
         self._tokens: Tokens = nets.quantiser.tokens(features)
 
     def best(
@@ -73,11 +73,10 @@ class Fitting:
         for number, plan in enumerate(plans):
             if progress:
                 progress(number / len(plans))
-            symbols = self._symbols(plan, self._wanted.fec)
-            symbols = replace(symbols, scene=self._wanted.still)
+            symbols = self._wished(plan)
             full, spent = self._filled(symbols, plan, budget)
             if full is not None:
-                return self._aimed(full, symbols, plan, budget)
+                return self._drawn(full, symbols, plan, budget)
         seconds = float(self._head.frames / FRAME_RATE)
         raise RateError(
             f"this clip of {seconds:.2f} s can't be coded in {budget} bytes: it needs"
@@ -110,17 +109,44 @@ class Fitting:
         full = tuple((one[0], side, one[2], data) for one, (data, side) in pairs)
         return replace(bare, identities=full), spent
 
-    def _aimed(self, full: Stream, symbols: Symbols, plan: Plan, budget: int) -> Stream:
-        """With motion that makes up for what drawing misses, where there is one key frame."""
+    def _wished(self, plan: Plan) -> Symbols:
+        """As planned, with all that is wanted beside."""
+        symbols = self._symbols(plan, self._wanted.fec)
+        return replace(symbols, scene=self._wanted.still)
+
+    def _drawn(self, full: Stream, symbols: Symbols, plan: Plan, budget: int) -> Stream:
+        """Where there is one key frame: with the best one, and motion that makes up for what
+        drawing from it misses."""
         if len(full.identities) > 1 or not plan.point.motion_stride:
             return full
+        size = len(full.identities[0][3])
+        if self._posed(size):
+            other = self._wished(plan)
+            again, _ = self._filled(other, plan, budget)
+            if again is not None:
+                full, symbols = again, other
+        return self._aimed(full, symbols, plan, budget)
+
+    def _posed(self, size: int) -> bool:
+        """Whether another frame should be the key frame, of so many bytes; it then is."""
+        seen, features = self._seen, self._features
+        present = features.keys[0]
+        best = portrait(self._nets, present, seen.rivals, features.motion, seen.looks, size)
+        if best is present:
+            return False
+        motion = self._nets.bank.rebased(features.motion, present.mesh, best.mesh)
+        self._features = replace(features, keys=(best,), motion=motion)
+        return True
+
+    def _aimed(self, full: Stream, symbols: Symbols, plan: Plan, budget: int) -> Stream:
+        """With motion that makes up for what drawing misses."""
         nets, features = self._nets, self._features
         _, side, _, data = full.identities[0]
         mesh = nets.shape.mesh(shape_vector(symbols.identities[0]))
         shown = KeyFrame(identity.shown_picture(data, side), mesh, 0, len(data))
         told = nets.quantiser.features(symbols, (shown,)).motion
         base = features.keys[0].mesh
-        more = aimed(nets.renderer, nets.bank, shown, base, told, self._looks, nets.device)
+        more = aimed(nets, shown, base, told, self._seen.looks)
         if more is None:
             return full
         moved = replace(features, motion=features.motion + more)
@@ -149,7 +175,7 @@ class Fitting:
         # Closing a segment's coder costs half a byte, and rounds up.
         fixed = one + head.segments
         dear = identity.dearness(features.keys[0].picture)
-        return Costs(motion, voice, fixed, two - one, self._away, pitched - one, dear)
+        return Costs(motion, voice, fixed, two - one, self._seen.away, pitched - one, dear)
 
     def _stream(self, plan: Plan, fec: bool = False) -> Stream:
         return coder.encode(self._symbols(plan, fec), self._nets.book)

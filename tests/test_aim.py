@@ -56,7 +56,7 @@ def _aimed(told: np.ndarray, looks: tuple[KeyFrame, ...] | None = None) -> np.nd
     nets, key = _nets(), _looks()[0]
     shown = KeyFrame(key.picture, key.mesh, 0, 2000)
     looks = _looks() if looks is None else looks
-    return aim.aimed(nets.renderer, nets.bank, shown, key.mesh, told, looks, "cpu")
+    return aim.aimed(nets, shown, key.mesh, told, looks)
 
 
 @pytest.mark.parametrize("which", [0, 1])

@@ -91,7 +91,7 @@ def test_each_shot_gets_a_key_frame_before_one_gets_two() -> None:
     places = np.random.default_rng(0).normal(0, 0.5, (60, MOTION)).astype(np.float32)
     frame, mesh = np.zeros((256, 256, 3), np.uint8), faces.mesh()
     all_of_them = [Candidate(KeyFrame(frame, mesh, i), places[i], 1.0) for i in range(0, 60, 3)]
-    keys, away = chosen_keys(all_of_them, np.arange(60), places, (20, 40))
+    keys, away, _ = chosen_keys(all_of_them, np.arange(60), places, (20, 40))
     assert {key.frame // 20 for key in keys[:3]} == {0, 1, 2}
     gains = -np.diff(away)
     assert gains[:2].min() > 30 > 5 > gains[2:].max()

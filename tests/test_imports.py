@@ -25,6 +25,8 @@ MAY_KNOW_STAGES = {
         "codec.py",
         "fitting.py",
         "aim.py",
+        "portrait.py",
+        "trial.py",
         "encoder.py",
         "decoder.py",
         "files.py",

@@ -35,7 +35,7 @@ def test_each_view_gets_a_key_frame() -> None:
     places = np.zeros((60, MOTION), np.float32)
     places[20:40, 0], places[40:, 1] = 3, 5
     places += np.random.default_rng(0).normal(0, 0.01, places.shape).astype(np.float32)
-    keys, away = chosen_keys(_candidates(places, 4), np.arange(60), places)
+    keys, away, _ = chosen_keys(_candidates(places, 4), np.arange(60), places)
     assert {key.frame // 20 for key in keys[:3]} == {0, 1, 2}
     assert len(away) == len(keys) and (np.diff(away) < 0).all()
     assert away[2] < 0.2 * away[1] < 0.2 * away[0]
@@ -45,7 +45,7 @@ def test_a_view_that_comes_back_needs_its_key_frame_on_both_sides() -> None:
     """A frame is drawn from the key frames around it in time, however good a far one would be."""
     places = np.zeros((90, MOTION), np.float32)
     places[30:60, 0] = 4
-    keys, _ = chosen_keys(_candidates(places, 5), np.arange(90), places)
+    keys, *_ = chosen_keys(_candidates(places, 5), np.arange(90), places)
     assert {key.frame // 30 for key in keys[:3]} == {0, 1, 2}
 
 

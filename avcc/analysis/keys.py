@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,6 +18,8 @@ ITSELF = 0.05  # how far away a frame counts as from itself, in sizes of the fac
 LOOKED_AT = 1500  # frames of a long clip for which the distance is taken
 ACROSS = 100.0  # how much further away a frame of another shot counts
 MOST = 64  # key frames of a clip
+FAVOURED, FURTHER = 8, 6  # rivals of the first key frame: the next best, and from further down
+DOWN = 2 / 3  # how far down, of all candidates
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,16 @@ class Candidate:
     key: KeyFrame
     place: np.ndarray
     detail: float
+
+
+class Choice(NamedTuple):
+    """``keys``: the best first, whoever sends n of them sends the first n; ``away``: for each n how
+    far the frames are from those that they are drawn from, float64 (n,), falling; ``rivals``: what
+    else might do where there is one, the best first."""
+
+    keys: tuple[KeyFrame, ...]
+    away: np.ndarray
+    rivals: tuple[KeyFrame, ...]
 
 
 def detail(picture: np.ndarray) -> float:
@@ -40,9 +53,8 @@ def chosen_keys(
     frames: np.ndarray,
     places: np.ndarray,
     cuts: tuple[int, ...] = (),
-) -> tuple[tuple[KeyFrame, ...], np.ndarray]:
-    """Key frames, the best first: whoever sends n of them sends the first n. And for each n how far
-    the frames are from those that they are drawn from, float64 (n,), falling.
+) -> Choice:
+    """Key frames out of candidates.
 
     ``frames``: int (T,), those that show a face; ``places`` (T, K); ``cuts``: where shots begin. A
     frame is drawn from the key frames of its shot before and after it (of another shot, if its own
@@ -56,7 +68,8 @@ def chosen_keys(
     shot = shots(at, cuts)
     cost = _costs(candidates, places)
     cost += ACROSS * (shot[:, None] != shots(frames, cuts))
-    order = [int(cost.mean(1).argmin())]
+    ranks = cost.mean(1).argsort(kind="stable").tolist()
+    order = ranks[:1]
     away = [float(cost[order[0]].mean())]
     while len(order) < min(MOST, len(candidates)):
         left = [i for i in range(len(candidates)) if i not in order]
@@ -66,7 +79,15 @@ def chosen_keys(
             break
         order.append(left[best])
         away.append(means[best])
-    return tuple(candidates[i].key for i in order), np.array(away)
+    rivals = [*ranks[1 : 1 + FAVOURED], *_spread(ranks[1 + FAVOURED : int(DOWN * len(ranks))])]
+    keys, others = (tuple(candidates[i].key for i in some) for some in (order, rivals))
+    return Choice(keys, np.array(away), others)
+
+
+def _spread(ranks: list[int]) -> list[int]:
+    """``FURTHER`` of them, evenly."""
+    at = np.unique(np.linspace(0, len(ranks) - 1, FURTHER).round().astype(int))
+    return [ranks[i] for i in at] if ranks else []
 
 
 def _drawn_from(

@@ -30,7 +30,8 @@ class Look:
     """``keys``: key frames, the best first; ``away``: how far the frames are from the first 1, 2,
     ... of them, in sizes of the face; ``motion``: float32 (N, K), coefficients relative to
     ``keys[0]``; ``seen``: share of the frames in which the face was found; ``cuts``: where shots
-    begin; ``looks``: some frames that show a face, in the order of time."""
+    begin; ``looks``: some frames that show a face, in the order of time; ``rivals``: as in
+    ``keys.Choice``."""
 
     keys: tuple[KeyFrame, ...]
     away: np.ndarray
@@ -38,6 +39,7 @@ class Look:
     seen: float
     cuts: tuple[int, ...] = ()
     looks: tuple[KeyFrame, ...] = ()
+    rivals: tuple[KeyFrame, ...] = ()
 
 
 def look(clip: Clip, bank: MotionBank, progress: Callable[[float], None] | None = None) -> Look:
@@ -74,13 +76,13 @@ def look(clip: Clip, bank: MotionBank, progress: Callable[[float], None] | None 
         raise MediaError(NEVER)
     kept = kept or [_again(clip, int(found[0]), bank)]
     shots = cuts(changes)
-    keys, away = chosen_keys(kept, found, places[found], shots)
+    keys, away, rivals = chosen_keys(kept, found, places[found], shots)
     frames = np.arange(clip.count)
     whole = np.stack([np.interp(frames, found, column[found]) for column in places.T], 1)
     motion = bank.relative(whole, keys[0].mesh)
     some = np.unique(np.linspace(0, len(kept) - 1, LOOKS).round().astype(int))
     looks = tuple(kept[i].key for i in some)
-    return Look(keys, away, motion, len(found) / clip.count, shots, looks)
+    return Look(keys, away, motion, len(found) / clip.count, shots, looks, rivals)
 
 
 def rarely(seen: float) -> str | None:
