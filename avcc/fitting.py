@@ -15,10 +15,10 @@ from avcc.container.write import pack_scene
 from avcc.container.write import write as written
 from avcc.encoder import Encoder
 from avcc.entropy import coder
-from avcc.entropy.count import segment_bits
 from avcc.errors import RateError
 from avcc.portrait import portrait
-from avcc.quantise.rate import STRIDES, Costs, Plan, priced, ranked
+from avcc.prices import Prices
+from avcc.quantise.rate import STRIDES, Costs, Plan, ranked
 from avcc.quantise.scalar import STEPS
 from avcc.quantise.symbols import Tokens, shape_vector
 from avcc.stages import (
@@ -34,7 +34,6 @@ from avcc.stages import (
 )
 
 VARINT_GROWS = 2  # bytes at most, of the length of the chunk that a picture is put into
-SAMPLED = 12  # segments of a long clip from which its rate is foretold
 _PLACEHOLDER = b"\0"  # stands for a picture while the rest of a file is measured
 
 
@@ -61,6 +60,7 @@ class Fitting:
         self._nets, self._head, self._features = nets, head, features
         self._seen, self._wanted = seen, wanted
         self._tokens: Tokens = nets.quantiser.tokens(features)
+        self._prices = Prices(nets, features, self._tokens, head.segments)
 
     def best(
         self, budget: int, mode: str, progress: Callable[[float], None] | None = None
@@ -68,7 +68,10 @@ class Fitting:
         """The stream. Raises ``RateError`` where none is as small as that."""
         extra = self._extra()
         smallest = len(identity.smallest_picture(self._features.keys[0].picture)) + VARINT_GROWS
-        plans = ranked(self._costs(), budget - smallest - extra, mode)
+        room = budget - smallest - extra
+        costs = self._costs()
+        likely = ranked(costs, room, mode)[0].point
+        plans = ranked(costs.scaled(likely, *self._prices.weighed(likely)), room, mode)
         spent = 0
         for number, plan in enumerate(plans):
             if progress:
@@ -119,24 +122,26 @@ class Fitting:
         drawing from it misses."""
         if len(full.identities) > 1 or not plan.point.motion_stride:
             return full
-        size = len(full.identities[0][3])
-        if self._posed(size):
+        known = self._features
+        self._features = self._posed(len(full.identities[0][3]))
+        if self._features is not known:
             other = self._wished(plan)
             again, _ = self._filled(other, plan, budget)
-            if again is not None:
+            if again is None:
+                self._features = known
+            else:
                 full, symbols = again, other
         return self._aimed(full, symbols, plan, budget)
 
-    def _posed(self, size: int) -> bool:
-        """Whether another frame should be the key frame, of so many bytes; it then is."""
+    def _posed(self, size: int) -> Features:
+        """The features, with another key frame if one of so many bytes is better."""
         seen, features = self._seen, self._features
         present = features.keys[0]
         best = portrait(self._nets, present, seen.rivals, features.motion, seen.looks, size)
         if best is present:
-            return False
+            return features
         motion = self._nets.bank.rebased(features.motion, present.mesh, best.mesh)
-        self._features = replace(features, keys=(best,), motion=motion)
-        return True
+        return replace(features, keys=(best,), motion=motion)
 
     def _aimed(self, full: Stream, symbols: Symbols, plan: Plan, budget: int) -> Stream:
         """With motion that makes up for what drawing misses."""
@@ -157,24 +162,15 @@ class Fitting:
         return again or full
 
     def _costs(self) -> Costs:
-        """What every motion and every voice would cost, from all segments or a sample of them."""
-        features, tokens, head = self._features, self._tokens, self._head
-        quantiser, book = self._nets.quantiser, self._nets.book
-        count = head.segments
-        chosen = np.unique(np.linspace(0, count - 1, SAMPLED).astype(int)).tolist()
-
-        def bits(point: OperatingPoint, which: int) -> float:
-            segments = quantiser.segments(features, tokens, point, chosen, draft=True)
-            total = sum(segment_bits(one, point, book)[which] for one in segments)
-            return total * count / len(chosen)
-
-        motion, voice = priced(bits, book.depths if head.samples else range(0))
+        """What every motion and every voice would cost, and all else."""
+        head = self._head
+        motion, voice = self._prices.all(head.samples > 0)
         blank = OperatingPoint(0, 0, 0, False)
         bare = Plan(blank, 1), Plan(blank, 2), Plan(blank, 1, pitch=True)
         one, two, pitched = (len(written(self._stream(plan))) for plan in bare)
         # Closing a segment's coder costs half a byte, and rounds up.
         fixed = one + head.segments
-        dear = identity.dearness(features.keys[0].picture)
+        dear = identity.dearness(self._features.keys[0].picture)
         return Costs(motion, voice, fixed, two - one, self._seen.away, pitched - one, dear)
 
     def _stream(self, plan: Plan, fec: bool = False) -> Stream:

@@ -26,6 +26,7 @@ MAY_KNOW_STAGES = {
         "fitting.py",
         "aim.py",
         "portrait.py",
+        "prices.py",
         "trial.py",
         "encoder.py",
         "decoder.py",

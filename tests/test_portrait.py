@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 import avcc
 from avcc import fitting, weights
-from avcc.analysis.identity import shown_picture
+from avcc.analysis import identity
 from avcc.analysis.keys import FAVOURED, FURTHER, Candidate, chosen_keys
 from avcc.container.read import read
 from avcc.encoder import Encoder, encoder
@@ -132,6 +132,21 @@ def test_rivals_are_the_next_best_and_some_others() -> None:
     assert len(chosen_keys(candidates[:3], np.arange(60), places).rivals) == 2
 
 
+def test_what_does_not_fit_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With another key frame motion may cost more, and leave no room for its picture."""
+    looks = _looks()
+    clip = from_arrays(np.stack([look.picture for look in looks] * 2))
+    monkeypatch.setattr(fitting, "aimed", lambda *_: None)
+    monkeypatch.setattr(fitting, "portrait", lambda nets, present, *_: present)
+    plain = avcc.encode(clip, bitrate=6000)
+    fitting_pictures = identity.fitting_pictures
+    calls = iter([fitting_pictures, lambda *_: None])
+    monkeypatch.setattr(identity, "fitting_pictures", lambda *some: next(calls)(*some))
+    monkeypatch.setattr(fitting, "portrait", lambda nets, present, rivals, *_: rivals[0])
+    assert avcc.encode(clip, bitrate=6000) == plain
+    assert next(calls, None) is None
+
+
 @pytest.mark.parametrize("fec", [False, True])
 def test_what_is_found_is_sent(monkeypatch: pytest.MonkeyPatch, fec: bool) -> None:
     """Its picture, its shape, and motion relative to it, within the rate."""
@@ -153,7 +168,7 @@ def test_what_is_found_is_sent(monkeypatch: pytest.MonkeyPatch, fec: bool) -> No
     assert 8 * len(data) <= 6000 * len(frames) / 25
     symbols = coder.decode(read(data), _nets().book)
     (one,) = symbols.identities
-    picture = shown_picture(one.picture, one.side)
+    picture = identity.shown_picture(one.picture, one.side)
     assert abs(picture.mean() - frames[1].mean()) < 0.1 * frames[1].mean() < frames[0].mean() / 5
     nets = _nets()
     assert np.abs(nets.shape.mesh(shape_vector(one)) - dark[0].mesh).max() < 0.02

@@ -9,7 +9,7 @@ sought over all operating points for the bits that this clip costs.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -70,6 +70,19 @@ class Costs:
     away: np.ndarray
     pitch: float = 0.0
     dear: float = 1.0
+
+    def scaled(self, point: OperatingPoint, motion: float, voice: float) -> Costs:
+        """The same where one operating point costs so many bytes of motion and voice, and all
+        others as much more or less."""
+        moved = self.motion.get((point.motion_stride, point.motion_step), 0.0)
+        heard = self.voice.get(point.acoustic_layers, 0.0) if point.semantic else 0.0
+        of_motion = motion / moved if moved else 1.0
+        of_voice = voice / heard if heard else 1.0
+        return replace(
+            self,
+            motion={key: size * of_motion for key, size in self.motion.items()},
+            voice={key: size * of_voice for key, size in self.voice.items()},
+        )
 
 
 @dataclass(frozen=True)
