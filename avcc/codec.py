@@ -4,8 +4,9 @@
     container -> entropy -> quantise -> diffusion -> render -> media.write
 
 With ``encoder.py`` and ``decoder.py``, which hold the networks, ``fitting.py``, which finds the
-best stream of a budget, ``aim.py``, where an encoder draws, and ``live``, where neither end has
-all of a clip, the only file that knows more than one stage.
+best stream of a budget, ``prices.py``, ``portrait.py``, ``aim.py`` and ``trial.py``, where an
+encoder tries before it decides, and ``live``, where neither end has all of a clip, the only file
+that knows more than one stage.
 """
 
 from __future__ import annotations

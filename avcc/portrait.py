@@ -14,11 +14,11 @@ import numpy as np
 from avcc.analysis import identity
 from avcc.encoder import Encoder
 from avcc.stages import KeyFrame
-from avcc.trial import drawn, unlike
+from avcc.trial import Unlikeness, drawn
 
 DRAFT = 5  # preset of a rival's picture: a tenth of the time, a twentieth more bytes
 SOME = 6  # pictures that each rival has to draw
-LEFT = 4  # rivals that have to draw as many more
+LEFT = 3  # rivals that have to draw as many more
 BETTER = 0.98  # of how unlike the present one's pictures are, a rival's have to be
 
 
@@ -36,21 +36,23 @@ def portrait(
     pictures of the source with their frames, in the order of time; ``budget``: bytes of the
     picture.
     """
+    if not looks or not rivals:
+        return present
     places = [nets.bank.rebased(motion, present.mesh, key.mesh) for key in (present, *rivals)]
     shown = [_shown(key, budget) for key in (present, *rivals)]
+    if shown[0] is None:
+        return present
     half = max(1, len(looks) // SOME)
     first, second = looks[::half][:SOME], looks[half // 2 :: half][:SOME]
 
     def scores(some: Sequence[int], looks: Sequence[KeyFrame]) -> np.ndarray:
-        at = [look.frame for look in looks]
+        at, unlike = [look.frame for look in looks], Unlikeness(looks)
         found = []
         for i in some:
             key = shown[i]
-            found.append(np.inf if key is None else unlike(drawn(nets, key, places[i][at]), looks))
+            found.append(np.inf if key is None else unlike(drawn(nets, key, places[i][at])))
         return np.array(found)
 
-    if not looks or not rivals or shown[0] is None:
-        return present
     every = list(range(len(shown)))
     total = scores(every, first)
     left = [0, *(1 + total[1:].argsort()[:LEFT])]

@@ -11,14 +11,18 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from avcc.encoder import Encoder
+from avcc.mesh import LIPS
 from avcc.render.draw import Rendering
-from avcc.stages import KeyFrame
+from avcc.stages import SIDE, KeyFrame
 
 # How unlike pictures are, among drawings of one clip, follows LPIPS more nearly by both of these
 # than by either: brightness, and how much detail there is around each pixel (docs/training.md).
 DIFFERENCE = 6.0  # weight of the mean absolute difference, black to white being 2
 AROUND = 9  # pixels of the square in which detail is counted
 FAINT = 0.02  # detail below it counts as none
+MOUTH = 1.0  # how much the square of the mouth counts beside the whole picture
+WIDE = 0.85  # half its side, in widths of the lips
+LEAST = 16  # pixels, of that
 
 
 def drawn(nets: Encoder, shown: KeyFrame, motion: np.ndarray) -> list[np.ndarray]:
@@ -39,24 +43,54 @@ def squared(pictures: Sequence[np.ndarray], looks: Sequence[KeyFrame]) -> float:
     )
 
 
-def unlike(pictures: Sequence[np.ndarray], looks: Sequence[KeyFrame]) -> float:
-    """How unlike pictures are those of ``looks``: 0 where they are the same."""
-    with torch.inference_mode():
-        a, b = _planes(pictures), _planes([look.picture for look in looks])
-        off = (a - b).abs().mean()
-        lost = sum((x - y).abs().mean() for x, y in zip(_details(a), _details(b), strict=True))
-        return float(DIFFERENCE * off + lost)
+class Unlikeness:
+    """How unlike pictures are those of ``looks``, above all at the mouth: 0 where they are the
+    same."""
+
+    def __init__(self, looks: Sequence[KeyFrame]) -> None:
+        self._mouths = [_mouth(look.mesh) for look in looks]
+        self._true = self._views([look.picture for look in looks])
+
+    def __call__(self, pictures: Sequence[np.ndarray]) -> float:
+        """Of pictures uint8 (256, 256, 3), as many as there were looks."""
+        off = []
+        for (a, sharp), (b, true) in zip(self._views(pictures), self._true, strict=True):
+            lost = [(x - y).abs().mean() for x, y in zip(sharp, true, strict=True)]
+            off.append(float(DIFFERENCE * (a - b).abs().mean() + sum(lost)))
+        return float(np.mean(off[::2]) + MOUTH * np.mean(off[1::2]))
+
+    def _views(self, pictures: Sequence[np.ndarray]) -> list[tuple[Tensor, list[Tensor]]]:
+        """Each picture and its mouth, in turn: brightness, and details."""
+        pairs = zip(pictures, self._mouths, strict=True)
+        planes = [_plane(part) for whole, at in pairs for part in (whole, whole[at])]
+        return [(plane, _details(plane)) for plane in planes]
 
 
-def _planes(pictures: Sequence[np.ndarray]) -> Tensor:
-    """(n, 3, H, W) in -1..1."""
-    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
+def _mouth(mesh: np.ndarray) -> tuple[slice, slice]:
+    """Rows and columns of a square around the lips, as much of it as lies in the picture."""
+    lips = mesh[list(LIPS)] * SIDE
+    half = max(WIDE * float(np.ptp(lips, 0).max()), LEAST)
+    # the middle is brought into the picture, so that something of the square is
+    middle = np.clip(lips.mean(0), 0, SIDE)
+    (x, y), (right, below) = np.maximum(middle - half, 0), np.minimum(middle + half, SIDE)
+    return slice(int(y), int(below)), slice(int(x), int(right))
+
+
+def _plane(picture: np.ndarray) -> Tensor:
+    """(1, 3, H, W) in -1..1."""
+    return torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 127.5 - 1
 
 
 def _details(x: Tensor) -> list[Tensor]:
     """Logarithm of the root mean square of steps across and down, around each pixel."""
     grey = x.mean(1, keepdim=True)
     steps = grey.diff(dim=3)[:, :, :-1], grey.diff(dim=2)[..., :-1]
+    return [torch.log(_around(one.square()).sqrt() + FAINT) for one in steps]
+
+
+def _around(x: Tensor) -> Tensor:
+    """Means over squares, of what of them lies in the picture: down, then across."""
     half = AROUND // 2
-    sums = [F.avg_pool2d(one.square(), AROUND, 1, half, count_include_pad=False) for one in steps]
-    return [torch.log(one.sqrt() + FAINT) for one in sums]
+    for size, pad in (((AROUND, 1), (half, 0)), ((1, AROUND), (0, half))):
+        x = F.avg_pool2d(x, size, 1, pad, count_include_pad=False)
+    return x

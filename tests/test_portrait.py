@@ -21,10 +21,11 @@ from avcc.encoder import Encoder, encoder
 from avcc.entropy import coder
 from avcc.media.arrays import from_arrays
 from avcc.media.mesh import FaceMesh
+from avcc.mesh import LIPS
 from avcc.portrait import portrait
 from avcc.quantise.symbols import shape_vector
 from avcc.stages import MOTION, KeyFrame
-from avcc.trial import drawn, squared, unlike
+from avcc.trial import DIFFERENCE, Unlikeness, drawn, squared
 from tests import faces
 
 MOVES = 6
@@ -93,13 +94,15 @@ def test_what_is_drawn_moves_as_told() -> None:
     assert len(pictures) == MOVES and pictures[0].shape == (256, 256, 3)
     still = [pictures[0]] * MOVES
     assert squared(pictures, _looks()) < squared(still, _looks())
-    assert unlike(pictures, _looks()) < unlike(still, _looks())
+    unlike = Unlikeness(_looks())
+    assert unlike(pictures) < unlike(still)
 
 
 def test_unlike_counts_brightness_and_detail() -> None:
     looks = _looks()[:2]
     same = [look.picture for look in looks]
-    assert unlike(same, looks) == squared(same, looks) == 0
+    unlike = Unlikeness(looks)
+    assert unlike(same) == squared(same, looks) == 0
     rng = np.random.default_rng(0)
     for change in (
         lambda x, a: x * (1 - a),
@@ -107,15 +110,29 @@ def test_unlike_counts_brightness_and_detail() -> None:
         lambda x, a: x + a * (x.mean((0, 1)) - x),
     ):
         worse = [
-            unlike(
-                [np.clip(change(x.astype(float), a), 0, 255).astype(np.uint8) for x in same], looks
-            )
+            unlike([np.clip(change(x.astype(float), a), 0, 255).astype(np.uint8) for x in same])
             for a in (0.1, 0.3, 0.6)
         ]
         assert 0 < worse[0] < worse[1] < worse[2]
     # what is left without its detail is further off than its pixels say
     smooth = [np.full_like(x, x.mean()) for x in same]
-    assert unlike(smooth, looks) > 1.2 * 6 * np.abs(smooth[0] / 127.5 - same[0] / 127.5).mean()
+    assert (
+        unlike(smooth) > 1.2 * 2 * DIFFERENCE * np.abs(smooth[0] / 127.5 - same[0] / 127.5).mean()
+    )
+
+
+def test_the_mouth_counts_beside_the_whole() -> None:
+    look = _looks()[0]
+    lips = look.mesh[list(LIPS)].mean(0) * 256
+    spot, elsewhere = look.picture.copy(), look.picture.copy()
+    x, y = lips.astype(int)
+    spot[y - 6 : y + 6, x - 6 : x + 6] = 255 - spot[y - 6 : y + 6, x - 6 : x + 6]
+    elsewhere[4:16, 4:16] = 255 - elsewhere[4:16, 4:16]
+    unlike = Unlikeness([look])
+    assert unlike([spot]) > 3 * unlike([elsewhere])
+    # wherever the lips are said to be
+    gone = KeyFrame(look.picture, look.mesh + 3)
+    assert np.isfinite(Unlikeness([gone])([spot]))
 
 
 def test_rivals_are_the_next_best_and_some_others() -> None:

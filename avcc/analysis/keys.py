@@ -18,7 +18,7 @@ ITSELF = 0.05  # how far away a frame counts as from itself, in sizes of the fac
 LOOKED_AT = 1500  # frames of a long clip for which the distance is taken
 ACROSS = 100.0  # how much further away a frame of another shot counts
 MOST = 64  # key frames of a clip
-FAVOURED, FURTHER = 8, 6  # rivals of the first key frame: the next best, and from further down
+FAVOURED, FURTHER = 8, 3  # rivals of the first key frame: the next best, and from further down
 DOWN = 2 / 3  # how far down, of all candidates
 
 
