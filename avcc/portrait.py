@@ -13,13 +13,15 @@ import numpy as np
 
 from avcc.analysis import identity
 from avcc.encoder import Encoder
+from avcc.media.mesh import FaceMesh
 from avcc.stages import KeyFrame
-from avcc.trial import Unlikeness, drawn
+from avcc.trial import Unlikeness, drawn, lips_off
 
 DRAFT = 5  # preset of a rival's picture: a tenth of the time, a twentieth more bytes
 SOME = 6  # pictures that each rival has to draw
-LEFT = 3  # rivals that have to draw as many more
+LEFT = 4  # rivals that have to draw as many more
 BETTER = 0.98  # of how unlike the present one's pictures are, a rival's have to be
+LIPS_WORSE = 1.1  # of how far off the present one's lips are, a rival's may be
 
 
 def portrait(
@@ -38,27 +40,55 @@ def portrait(
     """
     if not looks or not rivals:
         return present
-    places = [nets.bank.rebased(motion, present.mesh, key.mesh) for key in (present, *rivals)]
-    shown = [_shown(key, budget) for key in (present, *rivals)]
-    if shown[0] is None:
+    known = motion, present.mesh, budget
+    first, *others = [_Sitting(nets, key, *known) for key in (present, *rivals)]
+    if first.shown is None:
         return present
+    others = [one for one in others if one.shown is not None]
     half = max(1, len(looks) // SOME)
-    first, second = looks[::half][:SOME], looks[half // 2 :: half][:SOME]
+    for some, last in ((looks[::half][:SOME], False), (looks[half // 2 :: half][:SOME], True)):
+        unlike = Unlikeness(some)
+        for one in (first, *others):
+            one.draw(some, unlike)
+        if not last:
+            others = sorted(others, key=lambda one: one.unlike)[:LEFT]
+    finder = FaceMesh()
+    most = LIPS_WORSE * first.lips_off(finder)
+    fine = [one for one in others if one.unlike < BETTER * first.unlike]
+    for one in sorted(fine, key=lambda one: one.unlike):
+        if (one.lips_off(finder) <= most).all():
+            return one.key
+    return present
 
-    def scores(some: Sequence[int], looks: Sequence[KeyFrame]) -> np.ndarray:
-        at, unlike = [look.frame for look in looks], Unlikeness(looks)
-        found = []
-        for i in some:
-            key = shown[i]
-            found.append(np.inf if key is None else unlike(drawn(nets, key, places[i][at])))
-        return np.array(found)
 
-    every = list(range(len(shown)))
-    total = scores(every, first)
-    left = [0, *(1 + total[1:].argsort()[:LEFT])]
-    sums = total[left] + scores(left, second)
-    best = int(sums.argmin())
-    return rivals[left[best] - 1] if sums[best] < BETTER * sums[0] else present
+class _Sitting:
+    """What comes of one frame as the key frame."""
+
+    def __init__(
+        self, nets: Encoder, key: KeyFrame, motion: np.ndarray, base: np.ndarray, budget: int
+    ) -> None:
+        self.key, self._nets = key, nets
+        self._motion = nets.bank.rebased(motion, base, key.mesh)
+        self.shown = _shown(key, budget)
+        self.unlike = 0.0
+        self._drawn: list[np.ndarray] = []
+        self._looks: list[KeyFrame] = []
+
+    def draw(self, looks: Sequence[KeyFrame], unlike: Unlikeness) -> None:
+        """Pictures of these looks, and how unlike they are, beside those before."""
+        assert self.shown is not None
+        pictures = drawn(self._nets, self.shown, self._at(looks))
+        self.unlike += unlike(pictures)
+        self._drawn += pictures
+        self._looks += looks
+
+    def lips_off(self, finder: FaceMesh) -> np.ndarray:
+        """As ``trial.lips_off``, of all pictures drawn so far."""
+        near = self._nets.bank.meshes(self._at(self._looks), self.key.mesh)
+        return lips_off(finder, self._drawn, self._looks, near)
+
+    def _at(self, looks: Sequence[KeyFrame]) -> np.ndarray:
+        return self._motion[[look.frame for look in looks]]
 
 
 def _shown(key: KeyFrame, budget: int) -> KeyFrame | None:

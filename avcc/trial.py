@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from avcc.encoder import Encoder
-from avcc.mesh import LIPS
+from avcc.media.mesh import FaceMesh
+from avcc.mesh import LIPS, MOUTH_GAPS, face_size
 from avcc.render.draw import Rendering
 from avcc.stages import SIDE, KeyFrame
 
@@ -64,6 +65,31 @@ class Unlikeness:
         pairs = zip(pictures, self._mouths, strict=True)
         planes = [_plane(part) for whole, at in pairs for part in (whole, whole[at])]
         return [(plane, _details(plane)) for plane in planes]
+
+
+def lips_off(
+    finder: FaceMesh,
+    pictures: Sequence[np.ndarray],
+    looks: Sequence[KeyFrame],
+    near: np.ndarray,
+) -> np.ndarray:
+    """How far lips that are found in pictures are from those of ``looks``, and how far their
+    openings, in sizes of the face: means, (2,); infinite where no face is found. ``near``: about
+    where the faces are, meshes (n, 478, 2)."""
+    off = []
+    for picture, look, where in zip(pictures, looks, near, strict=True):
+        mesh = finder.points(picture, near=where)
+        if mesh is not None:
+            away = np.linalg.norm((mesh - look.mesh)[list(LIPS)], axis=1).mean()
+            gap = abs(_gap(mesh) - _gap(look.mesh))
+            off.append(np.array([away, gap]) / face_size(look.mesh))
+    return np.mean(off, 0) if off else np.full(2, np.inf)
+
+
+def _gap(mesh: np.ndarray) -> float:
+    """Mean opening of the inner lips, in sides of the picture."""
+    upper, lower = (mesh[[pair[i] for pair in MOUTH_GAPS]] for i in (0, 1))
+    return float(np.linalg.norm(upper - lower, axis=1).mean())
 
 
 def _mouth(mesh: np.ndarray) -> tuple[slice, slice]:

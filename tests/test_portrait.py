@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 import avcc
 from avcc import fitting, weights
+from avcc import portrait as portraits
 from avcc.analysis import identity
 from avcc.analysis.keys import FAVOURED, FURTHER, Candidate, chosen_keys
 from avcc.container.read import read
@@ -25,7 +26,7 @@ from avcc.mesh import LIPS
 from avcc.portrait import portrait
 from avcc.quantise.symbols import shape_vector
 from avcc.stages import MOTION, KeyFrame
-from avcc.trial import DIFFERENCE, Unlikeness, drawn, squared
+from avcc.trial import DIFFERENCE, Unlikeness, drawn, lips_off, squared
 from tests import faces
 
 MOVES = 6
@@ -195,3 +196,26 @@ def test_what_is_found_is_sent(monkeypatch: pytest.MonkeyPatch, fec: bool) -> No
     told = nets.bank.meshes(motion[sent], key.mesh)
     true = np.stack([looks[i % MOVES].mesh for i in sent])
     assert np.abs(told - true).mean() < 0.01
+
+
+def test_lips_must_not_be_further_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However like the rest of the picture is."""
+    rival = _looks()[4]
+    off = iter([np.array([0.02, 0.02]), np.array([0.01, 0.03])])
+    monkeypatch.setattr(portraits, "lips_off", lambda *_: next(off))
+    assert _best(_dark(_looks()[1]), [rival]) is not rival
+    off = iter([np.array([0.02, 0.02]), np.array([0.01, 0.021])])
+    assert _best(_dark(_looks()[1]), [rival]) is rival
+
+
+def test_lips_are_found_where_they_are_drawn() -> None:
+    looks, finder = _looks(), FaceMesh()
+    pictures, near = [look.picture for look in looks], np.stack([look.mesh for look in looks])
+    there = lips_off(finder, pictures, looks, near)
+    aside = lips_off(
+        finder, [np.roll(p, 8, 1) for p in pictures], looks, near + np.array([8 / 256, 0])
+    )
+    assert there.shape == (2,) and (there < 0.01).all()
+    assert aside[0] > 5 * there[0] and aside[1] < 0.02
+    blank = np.zeros((256, 256, 3), np.uint8)
+    assert np.isinf(lips_off(finder, [blank] * len(looks), looks, near - 2)).all()
