@@ -20,8 +20,8 @@ from avcc.trial import Unlikeness, drawn, lips_off
 DRAFT = 5  # preset of a rival's picture: a tenth of the time, a twentieth more bytes
 SOME = 6  # pictures that each rival has to draw
 LEFT = 4  # rivals that have to draw as many more
-BETTER = 0.98  # of how unlike the present one's pictures are, a rival's have to be
-LIPS_WORSE = 1.1  # of how far off the present one's lips are, a rival's may be
+BETTER = 0.94  # of how unlike the present one's pictures are, a rival's have to be
+NEARLY = 0.96  # the same of the first pictures, of those that are left
 
 
 def portrait(
@@ -51,12 +51,13 @@ def portrait(
         for one in (first, *others):
             one.draw(some, unlike)
         if not last:
-            others = sorted(others, key=lambda one: one.unlike)[:LEFT]
+            others = _less_unlike(others, NEARLY * first.unlike)[:LEFT]
+            if not others:
+                return present
     finder = FaceMesh()
-    most = LIPS_WORSE * first.lips_off(finder)
-    fine = [one for one in others if one.unlike < BETTER * first.unlike]
-    for one in sorted(fine, key=lambda one: one.unlike):
-        if (one.lips_off(finder) <= most).all():
+    off = first.lips_off(finder)
+    for one in _less_unlike(others, BETTER * first.unlike):
+        if (one.lips_off(finder) <= off).all():
             return one.key
     return present
 
@@ -89,6 +90,11 @@ class _Sitting:
 
     def _at(self, looks: Sequence[KeyFrame]) -> np.ndarray:
         return self._motion[[look.frame for look in looks]]
+
+
+def _less_unlike(some: Sequence[_Sitting], most: float) -> list[_Sitting]:
+    """Those that are, the least unlike first."""
+    return sorted((one for one in some if one.unlike < most), key=lambda one: one.unlike)
 
 
 def _shown(key: KeyFrame, budget: int) -> KeyFrame | None:

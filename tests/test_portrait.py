@@ -204,7 +204,7 @@ def test_lips_must_not_be_further_off(monkeypatch: pytest.MonkeyPatch) -> None:
     off = iter([np.array([0.02, 0.02]), np.array([0.01, 0.03])])
     monkeypatch.setattr(portraits, "lips_off", lambda *_: next(off))
     assert _best(_dark(_looks()[1]), [rival]) is not rival
-    off = iter([np.array([0.02, 0.02]), np.array([0.01, 0.021])])
+    off = iter([np.array([0.02, 0.02]), np.array([0.01, 0.02])])
     assert _best(_dark(_looks()[1]), [rival]) is rival
 
 
