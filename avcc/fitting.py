@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -34,6 +34,8 @@ from avcc.stages import (
 )
 
 VARINT_GROWS = 2  # bytes at most, of the length of the chunk that a picture is put into
+ENOUGH = 0.97  # of a budget; where less is used, it is shared out again by better prices
+AGAIN = 3  # plans tried then
 _PLACEHOLDER = b"\0"  # stands for a picture while the rest of a file is measured
 
 
@@ -44,6 +46,14 @@ class Wanted(NamedTuple):
     seed: int = 0
     still: tuple[int, bytes] | None = None
     fec: bool = False
+
+
+class Found(NamedTuple):
+    """A plan that fits, and what it gives."""
+
+    stream: Stream
+    symbols: Symbols
+    plan: Plan
 
 
 class Fitting:
@@ -66,12 +76,31 @@ class Fitting:
         self, budget: int, mode: str, progress: Callable[[float], None] | None = None
     ) -> Stream:
         """The stream. Raises ``RateError`` where none is as small as that."""
-        extra = self._extra()
         smallest = len(identity.smallest_picture(self._features.keys[0].picture)) + VARINT_GROWS
-        room = budget - smallest - extra
+        room = budget - smallest - self._extra()
         costs = self._costs()
-        likely = ranked(costs, room, mode)[0].point
-        plans = ranked(costs.scaled(likely, *self._prices.weighed(likely)), room, mode)
+        found, spent = self._first(ranked(costs, room, mode), budget, progress)
+        if found is None:
+            seconds = float(self._head.frames / FRAME_RATE)
+            raise RateError(
+                f"this clip of {seconds:.2f} s can't be coded in {budget} bytes: it needs"
+                f" {int(np.ceil(8 * (spent + smallest) / seconds))} bit/s or more"
+            )
+        if len(written(found.stream)) < ENOUGH * budget:
+            point = found.plan.point
+            plans = ranked(costs.scaled(point, *self._prices.weighed(point)), room, mode)
+            if plans[0] != found.plan:
+                found = self._first(plans[:AGAIN], budget)[0] or found
+        return self._drawn(found, budget)
+
+    def _first(
+        self,
+        plans: Sequence[Plan],
+        budget: int,
+        progress: Callable[[float], None] | None = None,
+    ) -> tuple[Found | None, int]:
+        """What the first plan gives that fits; and the bytes of the last one tried, beside its
+        pictures."""
         spent = 0
         for number, plan in enumerate(plans):
             if progress:
@@ -79,12 +108,8 @@ class Fitting:
             symbols = self._wished(plan)
             full, spent = self._filled(symbols, plan, budget)
             if full is not None:
-                return self._drawn(full, symbols, plan, budget)
-        seconds = float(self._head.frames / FRAME_RATE)
-        raise RateError(
-            f"this clip of {seconds:.2f} s can't be coded in {budget} bytes: it needs"
-            f" {int(np.ceil(8 * (spent + smallest) / seconds))} bit/s or more"
-        )
+                return Found(full, symbols, plan), spent
+        return None, spent
 
     def _extra(self) -> int:
         """Bytes of what is wanted beside."""
@@ -117,21 +142,20 @@ class Fitting:
         symbols = self._symbols(plan, self._wanted.fec)
         return replace(symbols, scene=self._wanted.still)
 
-    def _drawn(self, full: Stream, symbols: Symbols, plan: Plan, budget: int) -> Stream:
+    def _drawn(self, found: Found, budget: int) -> Stream:
         """Where there is one key frame: with the best one, and motion that makes up for what
         drawing from it misses."""
-        if len(full.identities) > 1 or not plan.point.motion_stride:
-            return full
+        (one, *others), plan = found.stream.identities, found.plan
+        if others or not plan.point.motion_stride:
+            return found.stream
         known = self._features
-        self._features = self._posed(len(full.identities[0][3]))
+        self._features = self._posed(len(one[3]))
         if self._features is not known:
-            other = self._wished(plan)
-            again, _ = self._filled(other, plan, budget)
+            again, _ = self._first([plan], budget)
             if again is None:
                 self._features = known
-            else:
-                full, symbols = again, other
-        return self._aimed(full, symbols, plan, budget)
+            found = again or found
+        return self._aimed(found, budget)
 
     def _posed(self, size: int) -> Features:
         """The features, with another key frame if one of so many bytes is better."""
@@ -143,9 +167,10 @@ class Fitting:
         motion = self._nets.bank.rebased(features.motion, present.mesh, best.mesh)
         return replace(features, keys=(best,), motion=motion)
 
-    def _aimed(self, full: Stream, symbols: Symbols, plan: Plan, budget: int) -> Stream:
+    def _aimed(self, found: Found, budget: int) -> Stream:
         """With motion that makes up for what drawing misses."""
         nets, features = self._nets, self._features
+        full, symbols, plan = found
         _, side, _, data = full.identities[0]
         mesh = nets.shape.mesh(shape_vector(symbols.identities[0]))
         shown = KeyFrame(identity.shown_picture(data, side), mesh, 0, len(data))
