@@ -17,6 +17,7 @@ from avcc.media.mesh import FaceMesh
 from avcc.stages import KeyFrame
 from avcc.trial import Unlikeness, drawn, lips_off
 
+LEAST = 500  # bytes of a picture; what is drawn from fewer says too little (docs/training.md)
 DRAFT = 5  # preset of a rival's picture: a tenth of the time, a twentieth more bytes
 SOME = 6  # pictures that each rival has to draw
 LEFT = 4  # rivals that have to draw as many more
@@ -38,7 +39,7 @@ def portrait(
     pictures of the source with their frames, in the order of time; ``budget``: bytes of the
     picture.
     """
-    if not looks or not rivals:
+    if not looks or not rivals or budget < LEAST:
         return present
     known = motion, present.mesh, budget
     first, *others = [_Sitting(nets, key, *known) for key in (present, *rivals)]

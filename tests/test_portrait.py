@@ -84,7 +84,8 @@ def test_there_must_be_rivals_pictures_and_bytes() -> None:
     present, rivals = _dark(_looks()[1]), _looks()[2:4]
     assert _best(present, []) is present
     assert _best(present, rivals, looks=()) is present
-    assert _best(present, rivals, budget=10) is present
+    assert _best(present, rivals, budget=portraits.LEAST - 1) is present
+    assert _best(present, rivals, budget=portraits.LEAST) is not present
     assert _best(present, rivals, looks=_looks()[:1]) is not present  # one is enough
 
 
