@@ -292,9 +292,9 @@ def test_budgets_are_used_and_few_tries_find_how(monkeypatch: pytest.MonkeyPatch
     picture, code = faces.picture(256, 3), identity.coded_picture
     tried: list[float] = []
 
-    def coded(picture: np.ndarray, side: int, crf: float) -> bytes:
+    def coded(picture: np.ndarray, side: int, crf: float, preset: int) -> bytes:
         tried.append(crf)
-        return code(picture, side, crf)
+        return code(picture, side, crf, preset)
 
     monkeypatch.setattr(identity, "coded_picture", coded)
     for budget in (500, 640, 930, 1500):
