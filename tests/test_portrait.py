@@ -80,7 +80,8 @@ def test_a_good_frame_stays() -> None:
     assert _best(present, [KeyFrame(present.picture, present.mesh, 5)]) is present  # no better
 
 
-def test_there_must_be_rivals_pictures_and_bytes() -> None:
+def test_there_must_be_rivals_pictures_and_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(portraits, "lips_off", lambda *_: np.zeros(2))
     present, rivals = _dark(_looks()[1]), _looks()[2:4]
     assert _best(present, []) is present
     assert _best(present, rivals, looks=()) is present
