@@ -34,3 +34,9 @@ def face_size(mesh: np.ndarray) -> np.ndarray:
     """RMS radius of the mesh (..., 478, 2) -> (...): a size that survives a turned head."""
     centre = mesh.mean(-2, keepdims=True)
     return np.sqrt(np.square(mesh - centre).sum(-1).mean(-1))
+
+
+def opening(mesh: np.ndarray, pairs: tuple[tuple[int, int], ...] = MOUTH_GAPS) -> float:
+    """Mean distance of pairs of points of a mesh (478, 2), in sizes of the face."""
+    upper, lower = (mesh[[pair[i] for pair in pairs]] for i in (0, 1))
+    return float(np.linalg.norm(upper - lower, axis=1).mean() / face_size(mesh))

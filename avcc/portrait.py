@@ -17,7 +17,7 @@ from avcc.media.mesh import FaceMesh
 from avcc.stages import KeyFrame
 from avcc.trial import Unlikeness, drawn, lips_off
 
-LEAST = 500  # bytes of a picture; what is drawn from fewer says too little (docs/training.md)
+LEAST = 600  # bytes of a picture; what is drawn from fewer says too little (docs/training.md)
 DRAFT = 5  # preset of a rival's picture: a tenth of the time, a twentieth more bytes
 SOME = 6  # pictures that each rival has to draw
 LEFT = 4  # rivals that have to draw as many more
@@ -47,17 +47,14 @@ def portrait(
         return present
     others = [one for one in others if one.shown is not None]
     half = max(1, len(looks) // SOME)
-    for some, last in ((looks[::half][:SOME], False), (looks[half // 2 :: half][:SOME], True)):
-        unlike = Unlikeness(some)
-        for one in (first, *others):
-            one.draw(some, unlike)
-        if not last:
-            others = _less_unlike(others, NEARLY * first.unlike)[:LEFT]
-            if not others:
-                return present
+    _draw((first, *others), looks[::half][:SOME])
+    left = _less_unlike(others, NEARLY * first.unlike)[:LEFT]
+    if not left:
+        return present
+    _draw((first, *left), looks[half // 2 :: half][:SOME])
     finder = FaceMesh()
     off = first.lips_off(finder)
-    for one in _less_unlike(others, BETTER * first.unlike):
+    for one in _less_unlike(left, BETTER * first.unlike):
         if (one.lips_off(finder) <= off).all():
             return one.key
     return present
@@ -91,6 +88,12 @@ class _Sitting:
 
     def _at(self, looks: Sequence[KeyFrame]) -> np.ndarray:
         return self._motion[[look.frame for look in looks]]
+
+
+def _draw(some: Sequence[_Sitting], looks: Sequence[KeyFrame]) -> None:
+    unlike = Unlikeness(looks)
+    for one in some:
+        one.draw(looks, unlike)
 
 
 def _less_unlike(some: Sequence[_Sitting], most: float) -> list[_Sitting]:

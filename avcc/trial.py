@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from avcc.encoder import Encoder
 from avcc.media.mesh import FaceMesh
-from avcc.mesh import LIPS, MOUTH_GAPS, face_size
+from avcc.mesh import LIPS, face_size, opening
 from avcc.render.draw import Rendering
 from avcc.stages import SIDE, KeyFrame
 
@@ -81,15 +81,9 @@ def lips_off(
         mesh = finder.points(picture, near=where)
         if mesh is not None:
             away = np.linalg.norm((mesh - look.mesh)[list(LIPS)], axis=1).mean()
-            gap = abs(_gap(mesh) - _gap(look.mesh))
-            off.append(np.array([away, gap]) / face_size(look.mesh))
+            gap = abs(opening(mesh) - opening(look.mesh))
+            off.append([away / face_size(look.mesh), gap])
     return np.mean(off, 0) if off else np.full(2, np.inf)
-
-
-def _gap(mesh: np.ndarray) -> float:
-    """Mean opening of the inner lips, in sides of the picture."""
-    upper, lower = (mesh[[pair[i] for pair in MOUTH_GAPS]] for i in (0, 1))
-    return float(np.linalg.norm(upper - lower, axis=1).mean())
 
 
 def _mouth(mesh: np.ndarray) -> tuple[slice, slice]:

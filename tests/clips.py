@@ -12,12 +12,15 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
+import torch
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
+from torch.nn import functional as F
 
-from avcc.stages import Crop
+from avcc.media.mesh import FaceMesh
+from avcc.stages import Crop, KeyFrame
 
 BITS = 7  # of the bar code: frame numbers modulo 128
 Place = tuple[float, float, float]  # centre x and y, height of the head picture; scene heights
@@ -32,6 +35,21 @@ def portrait() -> np.ndarray:
     stored = cv2.imread(str(path))
     assert stored is not None
     return np.ascontiguousarray(stored[0:300, 80:380, ::-1])
+
+
+@cache
+def swaying(count: int, far: int, every: int = 1) -> tuple[KeyFrame, ...]:
+    """That portrait going to and fro by ``far`` pixels of 256, as the frames 0, ``every``, ... of a
+    clip."""
+    whole = torch.from_numpy(portrait()).permute(2, 0, 1)[None].float()
+    still = F.interpolate(whole, (256, 256), mode="area")[0].permute(1, 2, 0).byte().numpy()
+    finder, found = FaceMesh(), []
+    for i in range(count):
+        picture = np.roll(still, round(far * np.sin(i)), 1)
+        mesh = finder.points(picture)
+        assert mesh is not None
+        found.append(KeyFrame(picture, mesh, every * i))
+    return tuple(found)
 
 
 def still(_: float) -> Place:

@@ -7,9 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 import pytest
-import torch
-from clips import portrait
-from torch.nn import functional as F
+from clips import swaying
 
 import avcc
 from avcc import aim, fitting, weights
@@ -17,7 +15,6 @@ from avcc.container.read import read
 from avcc.encoder import Encoder, encoder
 from avcc.entropy import coder
 from avcc.media.arrays import from_arrays
-from avcc.media.mesh import FaceMesh
 from avcc.quantise.scalar import STEPS
 from avcc.stages import KeyFrame
 
@@ -29,19 +26,8 @@ def _nets() -> Encoder:
     return encoder(weights.default(), "cpu")
 
 
-@lru_cache
 def _looks() -> tuple[KeyFrame, ...]:
-    """A head that goes to and fro."""
-    whole = torch.from_numpy(portrait()).permute(2, 0, 1)[None].float()
-    still = F.interpolate(whole, (256, 256), mode="area")[0].permute(1, 2, 0).byte().numpy()
-    shifts = [round(6 * np.sin(i)) for i in range(MOVES)]
-    finder, found = FaceMesh(), []
-    for i, shift in enumerate(shifts):
-        picture = np.roll(still, shift, 1)
-        mesh = finder.points(picture)
-        assert mesh is not None
-        found.append(KeyFrame(picture, mesh, 2 * i))
-    return tuple(found)
+    return swaying(MOVES, 6, 2)
 
 
 def _told() -> np.ndarray:

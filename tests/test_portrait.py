@@ -8,9 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 import pytest
-import torch
-from clips import portrait as photograph
-from torch.nn import functional as F
+from clips import swaying
 
 import avcc
 from avcc import fitting, weights
@@ -38,18 +36,8 @@ def _nets() -> Encoder:
     return encoder(weights.default(), "cpu")
 
 
-@lru_cache
 def _looks() -> tuple[KeyFrame, ...]:
-    """A head that goes to and fro."""
-    whole = torch.from_numpy(photograph()).permute(2, 0, 1)[None].float()
-    still = F.interpolate(whole, (256, 256), mode="area")[0].permute(1, 2, 0).byte().numpy()
-    finder, found = FaceMesh(), []
-    for i in range(MOVES):
-        picture = np.roll(still, round(5 * np.sin(i)), 1)
-        mesh = finder.points(picture)
-        assert mesh is not None
-        found.append(KeyFrame(picture, mesh, i))
-    return tuple(found)
+    return swaying(MOVES, 5)
 
 
 def _dark(key: KeyFrame) -> KeyFrame:

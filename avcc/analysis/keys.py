@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from avcc.mesh import MOUTH_GAPS, face_size
+from avcc.mesh import face_size, opening
 from avcc.shots import neighbours, shots
 from avcc.stages import KeyFrame
 
@@ -108,16 +108,10 @@ def _costs(candidates: list[Candidate], places: np.ndarray) -> np.ndarray:
     a little more open than mostly, the eyes as open as mostly.
     """
     sharpest = max(c.detail for c in candidates) or 1.0
-    mouths = np.array([_gap(c.key.mesh, MOUTH_GAPS) for c in candidates])
-    eyes = np.array([_gap(c.key.mesh, LIDS) for c in candidates])
+    mouths = np.array([opening(c.key.mesh) for c in candidates])
+    eyes = np.array([opening(c.key.mesh, LIDS) for c in candidates])
     mouth, eye = np.quantile(mouths, 0.6), np.median(eyes)
     closed = abs(mouths - mouth) / (mouth + 0.02) + np.maximum(0, 1 - eyes / (eye + 1e-6))
     blurred = np.array([1 - c.detail / sharpest for c in candidates])
     away = [np.linalg.norm(places - c.place, axis=1) / face_size(c.key.mesh) for c in candidates]
     return (np.stack(away) + ITSELF) * ((1 + BLUR * blurred) * (1 + CLOSED * closed))[:, None]
-
-
-def _gap(mesh: np.ndarray, pairs: tuple[tuple[int, int], ...]) -> float:
-    """Mean distance of pairs of mesh points in units of the face's size."""
-    upper, lower = (mesh[[pair[i] for pair in pairs]] for i in (0, 1))
-    return float(np.linalg.norm(upper - lower, axis=1).mean() / face_size(mesh))
