@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from functools import lru_cache, partial
 
 import numpy as np
@@ -18,7 +17,7 @@ from avcc.diffusion.estimate import fitting
 from avcc.diffusion.sample import sample
 from avcc.layers import loaded
 from avcc.quantise.symbols import Quantiser, fineness, shape_vector
-from avcc.render.draw import Rendering
+from avcc.render.draw import Rendering, placed
 from avcc.render.face import Renderer
 from avcc.render.scene import Composed, Scene
 from avcc.render.speak import Speaker
@@ -88,12 +87,10 @@ class Decoder:
 
     def drawn(self, features: Features, latents: Latents, part: Part | None = None) -> Rendering:
         """The pictures of a part, or of all of it."""
-        first, *others = features.keys
-        meshes = partial(self.bank.meshes, key=first.mesh)
-        # A later key frame fits the frame that it is, whatever motion made of its mesh.
-        moved = meshes(latents.motion[[key.frame for key in others]])
-        keys = [first, *(replace(k, mesh=m) for k, m in zip(others, moved, strict=True))]
-        how = self.device, features.cuts, part
+        meshes = partial(self.bank.meshes, key=features.keys[0].mesh)
+        keys = placed(features.keys, latents.motion, meshes)
+        wanted = np.arange(*part) if part else None
+        how = self.device, features.cuts, wanted, features.sharpness
         return Rendering(self.renderer, keys, latents.motion, meshes, *how)
 
     def spoken(

@@ -20,7 +20,8 @@ from avcc.portrait import portrait
 from avcc.prices import Prices
 from avcc.quantise.rate import STRIDES, Costs, Plan, ranked
 from avcc.quantise.scalar import STEPS
-from avcc.quantise.symbols import Tokens, shape_vector
+from avcc.quantise.symbols import Tokens, motion_sent, shape_vector
+from avcc.sharpness import SHARPNESS_BYTES, sharpness
 from avcc.stages import (
     FRAME_RATE,
     Copy,
@@ -32,10 +33,12 @@ from avcc.stages import (
     Stream,
     Symbols,
 )
+from avcc.trial import drawn, filled
 
 VARINT_GROWS = 2  # bytes at most, of the length of the chunk that a picture is put into
 ENOUGH = 0.97  # of a budget; where less is used, it is shared out again by better prices
 AGAIN = 3  # plans tried then
+EVERY = 2  # of the pictures looked at, one that tells how sharp they are
 _PLACEHOLDER = b"\0"  # stands for a picture while the rest of a file is measured
 
 
@@ -77,7 +80,7 @@ class Fitting:
     ) -> Stream:
         """The stream. Raises ``RateError`` where none is as small as that."""
         smallest = len(identity.smallest_picture(self._features.keys[0].picture)) + VARINT_GROWS
-        room = budget - smallest - self._extra()
+        room = budget - smallest - self._extra() - SHARPNESS_BYTES
         costs = self._costs()
         found, spent = self._first(ranked(costs, room, mode), budget, progress)
         if found is None:
@@ -128,7 +131,7 @@ class Fitting:
         else."""
         bare = coder.encode(symbols, self._nets.book)
         spent = len(written(bare)) - plan.keys * len(_PLACEHOLDER)
-        room = budget - spent - plan.keys * VARINT_GROWS
+        room = budget - spent - plan.keys * VARINT_GROWS - SHARPNESS_BYTES
         pictures = [key.picture for key in _sent(self._features, plan)]
         found = identity.fitting_pictures(pictures, room)
         if found is None:
@@ -143,48 +146,60 @@ class Fitting:
         return replace(symbols, scene=self._wanted.still)
 
     def _drawn(self, found: Found, budget: int) -> Stream:
-        """Where there is one key frame: with the best one, and motion that makes up for what
-        drawing from it misses."""
-        (one, *others), plan = found.stream.identities, found.plan
-        if others or not plan.point.motion_stride:
-            return found.stream
-        known = self._features
-        self._features = self._posed(len(one[3]))
-        if self._features is not known:
-            again, _ = self._first([plan], budget)
-            if again is None:
-                self._features = known
-            found = again or found
-        return self._aimed(found, budget)
+        """As it is best drawn: from the best key frame, with motion that makes up for what drawing
+        from it misses, where there is one; and as sharp as the source."""
+        if len(found.stream.identities) == 1 and found.plan.point.motion_stride:
+            found = self._aimed(self._posed(found, budget), budget)
+        return self._sharpened(found)
 
-    def _posed(self, size: int) -> Features:
-        """The features, with another key frame if one of so many bytes is better."""
-        seen, features = self._seen, self._features
-        present = features.keys[0]
-        best = portrait(self._nets, present, seen.rivals, features.motion, seen.looks, size)
+    def _posed(self, found: Found, budget: int) -> Found:
+        """From another key frame if one of so many bytes is better."""
+        seen, known = self._seen, self._features
+        (present, *_), size = known.keys, len(found.stream.identities[0][3])
+        best = portrait(self._nets, present, seen.rivals, known.motion, seen.looks, size)
         if best is present:
-            return features
-        motion = self._nets.bank.rebased(features.motion, present.mesh, best.mesh)
-        return replace(features, keys=(best,), motion=motion)
+            return found
+        motion = self._nets.bank.rebased(known.motion, present.mesh, best.mesh)
+        self._features = replace(known, keys=(best,), motion=motion)
+        again, _ = self._first([found.plan], budget)
+        if again is None:
+            self._features = known
+        return again or found
 
-    def _aimed(self, found: Found, budget: int) -> Stream:
+    def _aimed(self, found: Found, budget: int) -> Found:
         """With motion that makes up for what drawing misses."""
         nets, features = self._nets, self._features
-        full, symbols, plan = found
-        _, side, _, data = full.identities[0]
-        mesh = nets.shape.mesh(shape_vector(symbols.identities[0]))
-        shown = KeyFrame(identity.shown_picture(data, side), mesh, 0, len(data))
-        told = nets.quantiser.features(symbols, (shown,)).motion
-        base = features.keys[0].mesh
-        more = aimed(nets, shown, base, told, self._seen.looks)
+        _, symbols, plan = found
+        (shown,), base = self._shown(found), features.keys[0].mesh
+        more = aimed(nets, shown, base, motion_sent(symbols), self._seen.looks)
         if more is None:
-            return full
+            return found
         moved = replace(features, motion=features.motion + more)
         segments = nets.quantiser.moved(_whole(symbols), moved, plan.point)
         copies = self._copies(moved, plan.point) if symbols.copies else ()
         symbols = replace(symbols, segments=tuple(segments), copies=copies)
         again, _ = self._filled(symbols, plan, budget)
-        return again or full
+        return found if again is None else Found(again, symbols, plan)
+
+    def _sharpened(self, found: Found) -> Stream:
+        """Shown as sharp as the source is."""
+        stream, symbols, _ = found
+        told = filled(motion_sent(symbols))
+        moved = self._features.motion if told is None else told
+        looks = self._seen.looks[::EVERY]
+        at = np.array([look.frame for look in looks])
+        pictures = drawn(self._nets, self._shown(found), moved, symbols.cuts, at)
+        head = replace(stream.head, sharpness=sharpness(pictures, looks))
+        return replace(stream, head=head)
+
+    def _shown(self, found: Found) -> list[KeyFrame]:
+        """The key frames as they are decoded."""
+        pairs = zip(found.stream.identities, found.symbols.identities, strict=True)
+        mesh = self._nets.shape.mesh
+        return [
+            KeyFrame(identity.shown_picture(data, side), mesh(shape_vector(one)), frame, len(data))
+            for (frame, side, _, data), one in pairs
+        ]
 
     def _costs(self) -> Costs:
         """What every motion and every voice would cost, and all else."""

@@ -19,10 +19,10 @@ from avcc.trial import Unlikeness, drawn, lips_off
 
 LEAST = 600  # bytes of a picture; what is drawn from fewer says too little (docs/training.md)
 DRAFT = 5  # preset of a rival's picture: a tenth of the time, a twentieth more bytes
-SOME = 6  # pictures that each rival has to draw
-LEFT = 4  # rivals that have to draw as many more
-BETTER = 0.94  # of how unlike the present one's pictures are, a rival's have to be
-NEARLY = 0.96  # the same of the first pictures, of those that are left
+SOME = 6  # pictures that are drawn from a rival, half of them first; and as many again at last
+# After each of these three rounds, how unlike a rival's pictures may be, beside those of the
+# present one, and how many rivals are left.
+ROUNDS = (1.0, 5), (0.96, 4), (0.94, 4)
 
 
 def portrait(
@@ -46,15 +46,16 @@ def portrait(
     if first.shown is None:
         return present
     others = [one for one in others if one.shown is not None]
-    half = max(1, len(looks) // SOME)
-    _draw((first, *others), looks[::half][:SOME])
-    left = _less_unlike(others, NEARLY * first.unlike)[:LEFT]
-    if not left:
-        return present
-    _draw((first, *left), looks[half // 2 :: half][:SOME])
+    every = max(1, len(looks) // SOME)
+    spread, between = (looks[at::every][:SOME] for at in (0, every // 2))
+    for some, (most, left) in zip((spread[::2], spread[1::2], between), ROUNDS, strict=True):
+        _draw((first, *others), some)
+        others = _less_unlike(others, most * first.unlike)[:left]
+        if not others:
+            return present
     finder = FaceMesh()
     off = first.lips_off(finder)
-    for one in _less_unlike(left, BETTER * first.unlike):
+    for one in others:
         if (one.lips_off(finder) <= off).all():
             return one.key
     return present
@@ -76,8 +77,8 @@ class _Sitting:
     def draw(self, looks: Sequence[KeyFrame], unlike: Unlikeness) -> None:
         """Pictures of these looks, and how unlike they are, beside those before."""
         assert self.shown is not None
-        pictures = drawn(self._nets, self.shown, self._at(looks))
-        self.unlike += unlike(pictures)
+        pictures = drawn(self._nets, [self.shown], self._at(looks))
+        self.unlike += len(looks) * unlike(pictures)
         self._drawn += pictures
         self._looks += looks
 
@@ -91,6 +92,8 @@ class _Sitting:
 
 
 def _draw(some: Sequence[_Sitting], looks: Sequence[KeyFrame]) -> None:
+    if not looks:
+        return
     unlike = Unlikeness(looks)
     for one in some:
         one.draw(looks, unlike)

@@ -27,6 +27,7 @@ BANDS = 80  # of the log-mel spectrogram, two frames of which make a token
 LATENT = 32  # numbers in an acoustic latent
 VOICE = 24  # numbers in a voice code, beside the gain
 TOKENS = 1024  # semantic tokens that sound
+SHARPEST = 16  # sixteenths: how much sharper than they come, or softer, pictures can be shown
 PITCH_FRAMES = 1000  # 40 s: so much of a voice's pitch decodes on its own
 # Pitches that can be sent, in Hz: sixteenths of an octave around 120 Hz.
 PITCH_LEAST, PITCH_MOST = -16, 32
@@ -127,7 +128,7 @@ class Copy:
 @dataclass(frozen=True)
 class Head:
     """The fixed binary head of a file (docs/format.md). ``segment_frames``: of each segment but the
-    last one."""
+    last one. ``sharpness``: of the decoder's unsharp mask, in sixteenths, -16 to 16."""
 
     model: bytes  # 4 bytes: the start of the SHA-256 of the codebook file
     rate: Fraction  # frames a second
@@ -137,6 +138,7 @@ class Head:
     seed: int  # 16 bits, of the decoder's noise
     point: OperatingPoint
     segment_frames: int = SEGMENT_FRAMES
+    sharpness: int = 0
 
     @property
     def segments(self) -> int:
@@ -236,7 +238,8 @@ class Features:
     ``acoustic``: float32 (N, A), latents, zero where not sent. ``silent``: bool (N,). ``voice``:
     float32 (V,). ``cuts``: frames at which another shot begins. ``pitch``: at the encoder float32
     (N, 49), log likelihood of each of ``PITCHES``, at the decoder float32 (N,) in Hz, NaN where it
-    was not sent; ``None``: nobody listened for it.
+    was not sent; ``None``: nobody listened for it. ``sharpness``: what ``render.unsharp`` adds to
+    pictures at the decoder.
     """
 
     keys: tuple[KeyFrame, ...]
@@ -247,6 +250,7 @@ class Features:
     voice: np.ndarray
     cuts: tuple[int, ...] = ()
     pitch: np.ndarray | None = None
+    sharpness: float = 0.0
 
 
 @dataclass(frozen=True)

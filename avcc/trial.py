@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from torch.nn import functional as F
 from avcc.encoder import Encoder
 from avcc.media.mesh import FaceMesh
 from avcc.mesh import LIPS, face_size, opening
-from avcc.render.draw import Rendering
+from avcc.render.draw import Rendering, placed
 from avcc.stages import SIDE, KeyFrame
 
 # How unlike pictures are, among drawings of one clip, follows LPIPS more nearly by both of these
@@ -26,14 +27,30 @@ WIDE = 0.85  # half its side, in widths of the lips
 LEAST = 16  # pixels, of that
 
 
-def drawn(nets: Encoder, shown: KeyFrame, motion: np.ndarray) -> list[np.ndarray]:
-    """Pictures uint8 (256, 256, 3) of coefficients float32 (n, K), which are relative to the mesh
-    of ``shown``: the only key frame, as it is decoded."""
+def drawn(
+    nets: Encoder,
+    keys: Sequence[KeyFrame],
+    motion: np.ndarray,
+    cuts: tuple[int, ...] = (),
+    wanted: np.ndarray | None = None,
+) -> list[np.ndarray]:
+    """Pictures uint8 (256, 256, 3) of coefficients float32 (N, K), which are relative to the mesh
+    of the first of ``keys``, as they are decoded. ``cuts``, ``wanted``: as in ``Rendering``."""
+    meshes = partial(nets.bank.meshes, key=keys[0].mesh)
+    known = placed(keys, motion, meshes)
+    return list(Rendering(nets.renderer, known, motion, meshes, nets.device, cuts, wanted))
 
-    def meshes(some: np.ndarray) -> np.ndarray:
-        return nets.bank.meshes(some, shown.mesh)
 
-    return list(Rendering(nets.renderer, [shown], motion, meshes, nets.device))
+def filled(told: np.ndarray) -> np.ndarray | None:
+    """Motion float32 (N, K) where rows of NaN weren't sent, with these from their neighbours;
+    ``None`` where none was sent. A decoder does better, but not by much at a stride of a few."""
+    sent = np.flatnonzero(~np.isnan(told[:, 0]))
+    if not len(sent):
+        return None
+    frames = np.arange(len(told))
+    return np.stack([np.interp(frames, sent, column[sent]) for column in told.T], 1).astype(
+        np.float32
+    )
 
 
 def squared(pictures: Sequence[np.ndarray], looks: Sequence[KeyFrame]) -> float:

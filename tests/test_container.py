@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from avcc.container import layout
 from avcc.container.describe import info, lines
 from avcc.container.layout import Chunk, Cursor, pack_chunk, pack_head, parse_head, varint, zigzag
-from avcc.container.read import chunks, read
+from avcc.container.read import chunks, read, version
 from avcc.container.write import overhead, write
 from avcc.entropy.coder import decode, encode
 from avcc.errors import FormatError
@@ -100,6 +100,25 @@ def test_heads(head: Head) -> None:
         parse_head(flags | 128, payload)
 
 
+@pytest.mark.parametrize("sharpness", [-16, -1, 1, 16])
+def test_how_sharp_pictures_are_shown(sharpness: int) -> None:
+    """Behind all else in the head, where earlier versions read no further."""
+    stream = _stream()
+    sharp = replace(stream, head=replace(stream.head, sharpness=sharpness))
+    data = write(sharp)
+    assert version(data) == (1, layout.SHARP) and read(data) == sharp
+    assert len(data) == len(write(stream)) + 1
+    flags, payload = pack_head(sharp.head)
+    assert parse_head(flags, payload, layout.SHARP) == sharp.head
+    assert parse_head(flags, payload + b"\7", layout.SHARP + 1) == sharp.head
+    assert parse_head(flags, payload, layout.SHORT) == stream.head
+    assert parse_head(flags, payload[:-1], layout.SHARP) == stream.head
+    with pytest.raises(FormatError, match="end inside"):
+        parse_head(flags, payload[:-1] + b"\x80", layout.SHARP)
+    with pytest.raises(FormatError, match="sharpness"):
+        parse_head(flags, payload[:-1] + varint(33), layout.SHARP)
+
+
 def test_head_limits() -> None:
     head = _stream().head
     for bad in (
@@ -116,6 +135,8 @@ def test_head_limits() -> None:
         {"point": OperatingPoint(51, 0, 0)},
         {"point": OperatingPoint(1, 256, 0)},
         {"point": OperatingPoint(1, 0, 17)},
+        {"sharpness": 17},
+        {"sharpness": -17},
     ):
         with pytest.raises(FormatError):
             pack_head(replace(head, **bad))

@@ -52,6 +52,8 @@ def by_avcc(data: bytes, book: Codebook) -> dict[str, Any]:
     named = dict(zip(FIELDS.split(), head, strict=True))
     if h.segment_frames != 100:
         named["each"] = h.segment_frames
+    if h.sharpness:
+        named["sharpness"] = h.sharpness
     if stream.points:
         named["open"] = True
         own = enumerate(clip.segments)
@@ -108,7 +110,7 @@ def clip_of(seed: int, book: Codebook = BOOK) -> Stream:
         for frame in range(first.frame + 7, frames, 50 + seed)
     ]
     cuts = tuple(range(1 + seed, frames, 40)) if seed % 4 else ()
-    head = replace(head, model=book.id)
+    head = replace(head, model=book.id, sharpness=seed % 34 - 17 if seed % 34 and seed % 3 else 0)
     return encode(replace(clip, head=head, identities=(first, *later), cuts=cuts), book)
 
 

@@ -81,7 +81,7 @@ def test_there_must_be_rivals_pictures_and_bytes(monkeypatch: pytest.MonkeyPatch
 def test_what_is_drawn_moves_as_told() -> None:
     key = _looks()[0]
     moved = _nets().bank.coefficients(np.stack([x.mesh for x in _looks()]), key.mesh)
-    pictures = drawn(_nets(), KeyFrame(key.picture, key.mesh, 0, 4000), moved)
+    pictures = drawn(_nets(), [KeyFrame(key.picture, key.mesh, 0, 4000)], moved)
     assert len(pictures) == MOVES and pictures[0].shape == (256, 256, 3)
     still = [pictures[0]] * MOVES
     assert squared(pictures, _looks()) < squared(still, _looks())

@@ -77,12 +77,12 @@ def drawn(clip: Clip, first: int, count: int) -> np.ndarray:
     """Pictures of a clip from the middle of it, without those before."""
     frames = clip.frames
     assert isinstance(frames, Rendering)
-    before = frames._first
-    frames._first += first
+    before = frames._wanted, frames._pairs
+    frames._wanted, frames._pairs = frames._wanted[first:], frames._pairs[:, first:]
     try:
         return np.stack(list(islice(frames, count))).astype(int)
     finally:
-        frames._first = before
+        frames._wanted, frames._pairs = before
 
 
 @pytest.mark.parametrize(("start", "duration"), PARTS)

@@ -39,7 +39,7 @@ def coded_picture(picture: np.ndarray, side: int, crf: float, preset: int = 0) -
 
 
 # What a key frame takes is asked for more than once: to know how dear it is, and for each plan.
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=64)
 def _coded(pixels: bytes, shape: tuple[int, ...], side: int, crf: float, preset: int) -> bytes:
     picture = np.frombuffer(pixels, np.uint8).reshape(shape)
     encoder = av.codec.CodecContext.create("libsvtav1", "w")

@@ -17,6 +17,7 @@ from avcc.stages import (
     PITCH_FRAMES,
     SAMPLES_PER_FRAME,
     SEGMENT_FRAMES,
+    SHARPEST,
     Crop,
     Head,
     OperatingPoint,
@@ -24,8 +25,9 @@ from avcc.stages import (
 
 SIGNATURE = b"\x89AVC\r\n\x1a\n"
 MAJOR = 1
-# Minor versions: the first that have such a chunk, open streams, and segments of another length.
-PLAIN, PITCHED, SCENIC, COPIED, OPEN, SHORT = 0, 1, 2, 3, 4, 5
+# Minor versions: the first that have such a chunk, open streams, segments of another length, and a
+# head that says how sharp pictures are shown.
+PLAIN, PITCHED, SCENIC, COPIED, OPEN, SHORT, SHARP = 0, 1, 2, 3, 4, 5, 6
 START = len(SIGNATURE) + 2  # where the first chunk lies
 
 # Chunk types, as numbers.
@@ -167,6 +169,7 @@ def check_head(head: Head) -> None:
     bounded(head.frames, 1, FRAMES_MOST, "number of frames")
     bounded(head.samples, 0, SAMPLES_MOST, "number of samples")
     bounded(head.seed, 0, 0xFFFF, "seed")
+    bounded(head.sharpness, -SHARPEST, SHARPEST, "sharpness")
     bounded(head.segment_frames, SEGMENT_LEAST, SEGMENT_FRAMES, "length of a segment")
     bounded(point.motion_stride, 0, STRIDE_MOST, "motion stride")
     bounded(point.motion_step, 0, STEP_MOST, "motion step")
@@ -215,6 +218,8 @@ def pack_head(head: Head, opened: bool = False) -> tuple[int, bytes]:
         flags |= CROPPED
         out += zigzag(crop.x) + zigzag(crop.y)
         out += varint(crop.side) + varint(crop.width) + varint(crop.height)
+    if head.sharpness:
+        out += zigzag(head.sharpness)
     return flags, bytes(out)
 
 
@@ -265,8 +270,10 @@ def parse_head(
         x, y = cursor.zigzag(CROP_MOST, "crop"), cursor.zigzag(CROP_MOST, "crop")
         side, width, height = (cursor.varint(CROP_MOST, "size of the crop", 1) for _ in range(3))
         crop = Crop(x, y, side, width, height)
+    told = minor >= SHARP and cursor.at < len(payload)
+    sharpness = cursor.zigzag(SHARPEST, "sharpness") if told else 0
     if minor == PLAIN and cursor.rest():
         raise FormatError("The head is longer than its fields.")
-    head = Head(model, rate, frames, samples, crop, seed, point, each)
+    head = Head(model, rate, frames, samples, crop, seed, point, each, sharpness)
     check_head(head)
     return head

@@ -106,8 +106,13 @@ def pack_scene(side: int, picture: bytes) -> bytes:
 
 
 def pack_start(head: Head, minor: int, opened: bool = False) -> bytes:
-    """Signature, version and head; ``opened``: of a stream whose length isn't known yet."""
+    """Signature, version and head; ``opened``: of a stream whose length isn't known yet.
+    ``minor``: the least version that has all the rest."""
     flags, payload = layout.pack_head(head, opened)
+    if head.segment_frames != SEGMENT_FRAMES:
+        minor = layout.SHORT
+    if head.sharpness:
+        minor = layout.SHARP
     front = layout.SIGNATURE + bytes((layout.MAJOR, minor))
     return front + pack_chunk(layout.HEAD, flags, payload)
 
@@ -130,8 +135,6 @@ def pack_copy(number: int, point: OperatingPoint, data: bytes) -> bytes:
 
 def _minor(stream: Stream) -> int:
     """The earliest minor version that has all that the stream has."""
-    if stream.head.segment_frames != SEGMENT_FRAMES:
-        return layout.SHORT
     if stream.points:
         return layout.OPEN
     if stream.copies:

@@ -155,7 +155,8 @@ class Receiver:
             latents.motion,
             partial(nets.bank.meshes, key=first_key.mesh),
             self._device,
-            part=(first, end),
+            wanted=np.arange(first, end),
+            sharpness=features.sharpness,
         )
         self._motion = np.concatenate([self._motion, latents.motion[first:end]])
         self._begin = zero + end

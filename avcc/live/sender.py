@@ -29,6 +29,7 @@ from avcc.live.renewal import Renewal
 from avcc.live.watcher import Watcher, chosen
 from avcc.quantise.rate import Costs, points, priced, ranked
 from avcc.quantise.symbols import Tokens
+from avcc.sharpness import SHARPNESS_BYTES, sharpness
 from avcc.stages import (
     FRAME_RATE,
     SAMPLES_PER_FRAME,
@@ -42,6 +43,7 @@ from avcc.stages import (
     Segment,
     Symbols,
 )
+from avcc.trial import drawn
 
 # Frames, at least, that key frame, voice code and level are of. Whoever finds the face in a live
 # source holds as many, so nobody waits for them.
@@ -49,6 +51,7 @@ FIRST = 50
 SPREAD = 20.0  # seconds by whose end the key frame is paid for
 BURST = 1.5  # of a segment's share of the rate: how much one may take of what others left
 ENDING, CUT = 20, 3  # bytes at most of the chunks at the end, and of each cut in them
+LOOKS = 8  # pictures that tell how sharp they are to be shown
 FRAMING = 10  # bytes at most of a segment's chunk beside its code
 
 
@@ -152,7 +155,7 @@ class Sender:
         costs = self._costs(features, tokens)
         front = b""
         if self._head is None:
-            front = self._start(features, costs)
+            front = self._start(features, costs, [one.key for one in candidates])
             self._debt = float(len(front))
             self._spent = self._debt + ENDING
             candidates = []
@@ -197,8 +200,9 @@ class Sender:
         most = BURST * self._share * frames / self._each
         return min(self._share * due + owed - self._spent, most)
 
-    def _start(self, features: Features, costs: Costs) -> bytes:
-        """Signature, head, key frame: as many bytes of it as 20 s like these leave for it."""
+    def _start(self, features: Features, costs: Costs, looks: list[KeyFrame]) -> bytes:
+        """Signature, head, key frame: as many bytes of it as 20 s like these leave for it.
+        ``looks``: some of the pictures."""
         assert self._key is not None
         nets, count = self._nets, self._spread
         most = count * self._share
@@ -210,7 +214,10 @@ class Sender:
             costs,
             motion={key: count * size for key, size in costs.motion.items()},
             voice={key: count * size for key, size in costs.voice.items()},
-            fixed=len(self._front(head)) + len(code) + (count + 1) * FRAMING,
+            fixed=len(pack_start(head, layout.OPEN, True))
+            + SHARPNESS_BYTES
+            + len(code)
+            + (count + 1) * FRAMING,
             dear=identity.dearness(self._key.picture),
         )
         smallest = len(identity.smallest_picture(self._key.picture))
@@ -219,17 +226,19 @@ class Sender:
             spent = several.fixed + _spent(several, plan.point)
             found = identity.fitting_picture(self._key.picture, int(most - spent))
             if found is not None:
-                self._head = replace(head, point=plan.point)
-                start = self._front(self._head)
+                sharp = self._sharpness(features, *found, looks)
+                self._head = replace(head, point=plan.point, sharpness=sharp)
+                start = pack_start(self._head, layout.OPEN, True)
                 return start + pack_identity(0, found[1], code, found[0], layout.FRAMES_MOST)
         rate = int(np.ceil(8 * (spent + smallest) / SPREAD))
         raise RateError(f"this clip can't be sent at that rate: it needs {rate} bit/s or more")
 
-    @staticmethod
-    def _front(head: Head) -> bytes:
-        """What a stream begins with."""
-        whole = head.segment_frames == SEGMENT_FRAMES
-        return pack_start(head, layout.OPEN if whole else layout.SHORT, True)
+    def _sharpness(self, features: Features, data: bytes, side: int, looks: list[KeyFrame]) -> int:
+        """Of what is drawn from a key frame that is decoded from ``data``."""
+        some = looks[:: -(-len(looks) // LOOKS) or 1]
+        shown = KeyFrame(identity.shown_picture(data, side), features.keys[0].mesh, 0, len(data))
+        at = np.array([look.frame for look in some], int)
+        return sharpness(drawn(self._nets, [shown], features.motion, (), at), some)
 
     def _identity_code(self, features: Features, key: KeyFrame) -> bytes:
         """What is coded of the shape of a key frame and of the voice."""

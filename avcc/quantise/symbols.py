@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -28,6 +28,7 @@ from avcc.stages import (
     MOTION,
     PITCH_FRAMES,
     SEGMENT_FRAMES,
+    SHARPEST,
     SILENT,
     UNSENT,
     VOICE,
@@ -156,19 +157,9 @@ class Quantiser:
         ``keys``: the decoded pictures of the identities.
         """
         head, voice = symbols.head, symbols.identities[0].voice
-        count = head.frames
-        motion = np.full((count, MOTION), np.nan, np.float32)
-        semantic = np.full(count, UNSENT, np.int64)
-        acoustic = np.zeros((count, LATENT), np.float32)
-        for number in range(len(symbols.segments)):
-            received = symbols.received(number)
-            if received is None:
-                continue
-            a, point, seg = number * head.segment_frames, received.point, received.segment
-            if point.motion_stride:
-                step = STEPS[point.motion_step]
-                sent = np.clip(seg.motion * step, -FAR, FAR)
-                motion[a : a + seg.frames : point.motion_stride] = sent
+        semantic = np.full(head.frames, UNSENT, np.int64)
+        acoustic = np.zeros((head.frames, LATENT), np.float32)
+        for a, _, seg in _received(symbols):
             if len(seg.semantic):
                 semantic[a : a + seg.frames] = seg.semantic
                 acoustic[a : a + seg.frames] = residual_sum(seg.acoustic, self.books)
@@ -178,12 +169,31 @@ class Quantiser:
         if len(voice):
             code = np.append(voice_values(voice[:VOICE]), gain_value(int(voice[VOICE])))
         heard = semantic, acoustic, silent, code.astype(np.float32)
-        pitch = np.full(count, np.nan, np.float32)
+        pitch = np.full(head.frames, np.nan, np.float32)
         for number, part in enumerate(symbols.pitch):
             if part is not None:
                 a = number * PITCH_FRAMES
                 pitch[a : a + len(part)] = hertz(part)
-        return Features(keys, motion, *heard, symbols.cuts, pitch)
+        shown = symbols.cuts, pitch, head.sharpness / SHARPEST
+        return Features(keys, motion_sent(symbols), *heard, *shown)
+
+
+def motion_sent(symbols: Symbols) -> np.ndarray:
+    """Of all frames, float32 (N, K), relative to the first identity; NaN where none was sent."""
+    out = np.full((symbols.head.frames, MOTION), np.nan, np.float32)
+    for a, point, seg in _received(symbols):
+        if point.motion_stride:
+            sent = np.clip(seg.motion * STEPS[point.motion_step], -FAR, FAR)
+            out[a : a + seg.frames : point.motion_stride] = sent
+    return out
+
+
+def _received(symbols: Symbols) -> Iterator[tuple[int, OperatingPoint, Segment]]:
+    """What there is of all segments, with the first frame of each."""
+    for number in range(len(symbols.segments)):
+        received = symbols.received(number)
+        if received is not None:
+            yield number * symbols.head.segment_frames, received.point, received.segment
 
 
 def fineness(symbols: Symbols) -> tuple[np.ndarray, np.ndarray]:
