@@ -13,6 +13,7 @@ from avcc.analysis import identity
 from avcc.analysis.look import Look
 from avcc.container.write import pack_scene
 from avcc.container.write import write as written
+from avcc.detail import SHOWN_BYTES, restoration, sharpness
 from avcc.encoder import Encoder
 from avcc.entropy import coder
 from avcc.errors import RateError
@@ -21,9 +22,9 @@ from avcc.prices import Prices
 from avcc.quantise.rate import STRIDES, Costs, Plan, ranked
 from avcc.quantise.scalar import STEPS
 from avcc.quantise.symbols import Tokens, motion_sent, shape_vector
-from avcc.sharpness import SHARPNESS_BYTES, sharpness
 from avcc.stages import (
     FRAME_RATE,
+    RESTORED,
     Copy,
     Features,
     Head,
@@ -80,7 +81,7 @@ class Fitting:
     ) -> Stream:
         """The stream. Raises ``RateError`` where none is as small as that."""
         smallest = len(identity.smallest_picture(self._features.keys[0].picture)) + VARINT_GROWS
-        room = budget - smallest - self._extra() - SHARPNESS_BYTES
+        room = budget - smallest - self._extra() - SHOWN_BYTES
         costs = self._costs()
         found, spent = self._first(ranked(costs, room, mode), budget, progress)
         if found is None:
@@ -131,7 +132,8 @@ class Fitting:
         else."""
         bare = coder.encode(symbols, self._nets.book)
         spent = len(written(bare)) - plan.keys * len(_PLACEHOLDER)
-        room = budget - spent - plan.keys * VARINT_GROWS - SHARPNESS_BYTES
+        spare = 0 if bare.head.shown else SHOWN_BYTES
+        room = budget - spent - plan.keys * VARINT_GROWS - spare
         pictures = [key.picture for key in _sent(self._features, plan)]
         found = identity.fitting_pictures(pictures, room)
         if found is None:
@@ -147,9 +149,13 @@ class Fitting:
 
     def _drawn(self, found: Found, budget: int) -> Stream:
         """As it is best drawn: from the best key frame, with motion that makes up for what drawing
-        from it misses, where there is one; and as sharp as the source."""
-        if len(found.stream.identities) == 1 and found.plan.point.motion_stride:
-            found = self._aimed(self._posed(found, budget), budget)
+        from it misses, where there is one; and with no more detail than the source has."""
+        alone = len(found.stream.identities) == 1 and found.plan.point.motion_stride
+        if alone:
+            found = self._posed(found, budget)
+        found = self._restored(found)
+        if alone:
+            found = self._aimed(found, budget)
         return self._sharpened(found)
 
     def _posed(self, found: Found, budget: int) -> Found:
@@ -181,8 +187,15 @@ class Fitting:
         again, _ = self._filled(symbols, plan, budget)
         return found if again is None else Found(again, symbols, plan)
 
+    def _restored(self, found: Found) -> Found:
+        """With key frames that are no more restored than to the source's detail."""
+        stream, symbols, plan = found
+        keys = _sent(self._features, plan)
+        head = replace(stream.head, restoration=restoration(self._nets, keys, self._shown(found)))
+        return Found(replace(stream, head=head), replace(symbols, head=head), plan)
+
     def _sharpened(self, found: Found) -> Stream:
-        """Shown as sharp as the source is."""
+        """Shown no sharper than the source is."""
         stream, symbols, _ = found
         told = filled(motion_sent(symbols))
         moved = self._features.motion if told is None else told
@@ -195,9 +208,16 @@ class Fitting:
     def _shown(self, found: Found) -> list[KeyFrame]:
         """The key frames as they are decoded."""
         pairs = zip(found.stream.identities, found.symbols.identities, strict=True)
-        mesh = self._nets.shape.mesh
+        mesh, told = self._nets.shape.mesh, found.stream.head.restoration
+        share = None if told is None else told / RESTORED
         return [
-            KeyFrame(identity.shown_picture(data, side), mesh(shape_vector(one)), frame, len(data))
+            KeyFrame(
+                identity.shown_picture(data, side),
+                mesh(shape_vector(one)),
+                frame,
+                len(data),
+                share,
+            )
             for (frame, side, _, data), one in pairs
         ]
 

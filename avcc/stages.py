@@ -28,6 +28,7 @@ LATENT = 32  # numbers in an acoustic latent
 VOICE = 24  # numbers in a voice code, beside the gain
 TOKENS = 1024  # semantic tokens that sound
 SHARPEST = 16  # sixteenths: how much sharper than they come, or softer, pictures can be shown
+RESTORED = 16  # sixteenths: a restoration of key frames that counts in full
 PITCH_FRAMES = 1000  # 40 s: so much of a voice's pitch decodes on its own
 # Pitches that can be sent, in Hz: sixteenths of an octave around 120 Hz.
 PITCH_LEAST, PITCH_MOST = -16, 32
@@ -128,7 +129,9 @@ class Copy:
 @dataclass(frozen=True)
 class Head:
     """The fixed binary head of a file (docs/format.md). ``segment_frames``: of each segment but the
-    last one. ``sharpness``: of the decoder's unsharp mask, in sixteenths, -16 to 16."""
+    last one. ``sharpness``: of the decoder's unsharp mask, in sixteenths, -16 to 16.
+    ``restoration``: how much of it counts in key frames, in sixteenths, 0 to 16; ``None``: what
+    their bytes say."""
 
     model: bytes  # 4 bytes: the start of the SHA-256 of the codebook file
     rate: Fraction  # frames a second
@@ -139,6 +142,12 @@ class Head:
     point: OperatingPoint
     segment_frames: int = SEGMENT_FRAMES
     sharpness: int = 0
+    restoration: int | None = None
+
+    @property
+    def shown(self) -> bool:
+        """Whether it says how pictures are to be shown."""
+        return self.sharpness != 0 or self.restoration is not None
 
     @property
     def segments(self) -> int:
@@ -218,13 +227,15 @@ class KeyFrame:
 
     ``picture``: uint8 (256, 256, 3), decoded at the decoder. ``mesh``: float32 (478, 2), its
     face-mesh points in units of the side. ``frame``: where in the clip it stands. ``size``: bytes
-    that it was sent in (0: not yet).
+    that it was sent in (0: not yet). ``restored``: how much of what it lost is restored, 0 to 1;
+    ``None``: as much as its size says.
     """
 
     picture: np.ndarray
     mesh: np.ndarray
     frame: int = 0
     size: int = 0
+    restored: float | None = None
 
 
 @dataclass(frozen=True)

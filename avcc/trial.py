@@ -41,6 +41,17 @@ def drawn(
     return list(Rendering(nets.renderer, known, motion, meshes, nets.device, cuts, wanted))
 
 
+def restored(nets: Encoder, shown: KeyFrame, share: float) -> np.ndarray:
+    """A decoded key frame as drawing takes it, restored so far: float32 (256, 256, 3), 0 to 255."""
+    with torch.inference_mode():
+        picture = _plane(shown.picture).to(nets.device)
+        mesh = torch.from_numpy(shown.mesh)[None].to(nets.device)
+        told = (torch.tensor([x], device=nets.device) for x in (shown.size, share))
+        out = nets.renderer.key(picture, mesh, *told).picture[0]
+    found: np.ndarray = ((out + 1) * 127.5).permute(1, 2, 0).cpu().numpy()
+    return found
+
+
 def filled(told: np.ndarray) -> np.ndarray | None:
     """Motion float32 (N, K) where rows of NaN weren't sent, with these from their neighbours;
     ``None`` where none was sent. A decoder does better, but not by much at a stride of a few."""

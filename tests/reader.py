@@ -7,7 +7,8 @@ codebook (``safetensors.numpy.load_file``), raises ``Wrong`` for a file to refus
     head        model (hexadecimal), seed, rate [numerator, denominator] in lowest terms, frames,
                 samples, stride, layers, step, semantic (0 or 1), crop [x, y, side, width, height]
                 or None; open (True) where the stream is open; each (frames a segment) where that
-                isn't 100; sharpness where that isn't 0
+                isn't 100; sharpness where that isn't 0, restoration where
+                it is told
     identities  a list of dicts: frame, side, shape, voice, picture (bytes)
     segments    a list of dicts, None where one is lost: motion (a list of codes, absolute values),
                 semantic (a token a frame), acoustic (a list a frame, empty if it is silent), and
@@ -189,9 +190,10 @@ def read_head(flags: int, payload: bytes, minor: int, found: list[Chunk | None])
         crop = [fields.zigzag(), fields.zigzag(), *(fields.varint(1, 65_535) for _ in "123")]
         need(max(map(abs, crop)) <= 65_535, "the crop is out of range")
     if minor > 5 and fields.at < len(payload):
-        sharpness = fields.zigzag()
+        sharpness, restoration = fields.zigzag(), fields.varint(0, 17)
         need(abs(sharpness) <= 16, "the sharpness is out of range")
         head |= {"sharpness": sharpness} if sharpness else {}
+        head |= {"restoration": restoration - 1} if restoration else {}
     need(minor > 0 or not fields.rest(), "bytes behind the head's fields")
     return head | {"crop": crop}
 

@@ -100,23 +100,28 @@ def test_heads(head: Head) -> None:
         parse_head(flags | 128, payload)
 
 
-@pytest.mark.parametrize("sharpness", [-16, -1, 1, 16])
-def test_how_sharp_pictures_are_shown(sharpness: int) -> None:
+@pytest.mark.parametrize(
+    ("sharpness", "restoration"), [(-16, None), (16, 16), (0, 0), (-1, 3), (0, 16)]
+)
+def test_how_pictures_are_shown(sharpness: int, restoration: int | None) -> None:
     """Behind all else in the head, where earlier versions read no further."""
     stream = _stream()
-    sharp = replace(stream, head=replace(stream.head, sharpness=sharpness))
-    data = write(sharp)
-    assert version(data) == (1, layout.SHARP) and read(data) == sharp
-    assert len(data) == len(write(stream)) + 1
-    flags, payload = pack_head(sharp.head)
-    assert parse_head(flags, payload, layout.SHARP) == sharp.head
-    assert parse_head(flags, payload + b"\7", layout.SHARP + 1) == sharp.head
+    told = replace(stream.head, sharpness=sharpness, restoration=restoration)
+    data = write(replace(stream, head=told))
+    assert version(data) == (1, layout.SHOWN) and read(data).head == told
+    assert len(data) == len(write(stream)) + 2
+    flags, payload = pack_head(told)
+    assert parse_head(flags, payload, layout.SHOWN) == told
+    assert parse_head(flags, payload + b"\7", layout.SHOWN + 1) == told
     assert parse_head(flags, payload, layout.SHORT) == stream.head
-    assert parse_head(flags, payload[:-1], layout.SHARP) == stream.head
-    with pytest.raises(FormatError, match="end inside"):
-        parse_head(flags, payload[:-1] + b"\x80", layout.SHARP)
+    assert parse_head(flags, payload[:-2], layout.SHOWN) == stream.head
+    for bad in (payload[:-1], payload[:-2] + b"\x80"):
+        with pytest.raises(FormatError, match="end inside"):
+            parse_head(flags, bad, layout.SHOWN)
     with pytest.raises(FormatError, match="sharpness"):
-        parse_head(flags, payload[:-1] + varint(33), layout.SHARP)
+        parse_head(flags, payload[:-2] + varint(33) + b"\0", layout.SHOWN)
+    with pytest.raises(FormatError, match="restoration"):
+        parse_head(flags, payload[:-1] + varint(18), layout.SHOWN)
 
 
 def test_head_limits() -> None:
@@ -137,6 +142,8 @@ def test_head_limits() -> None:
         {"point": OperatingPoint(1, 0, 17)},
         {"sharpness": 17},
         {"sharpness": -17},
+        {"restoration": -1},
+        {"restoration": 17},
     ):
         with pytest.raises(FormatError):
             pack_head(replace(head, **bad))

@@ -54,6 +54,8 @@ def by_avcc(data: bytes, book: Codebook) -> dict[str, Any]:
         named["each"] = h.segment_frames
     if h.sharpness:
         named["sharpness"] = h.sharpness
+    if h.restoration is not None:
+        named["restoration"] = h.restoration
     if stream.points:
         named["open"] = True
         own = enumerate(clip.segments)
@@ -110,7 +112,9 @@ def clip_of(seed: int, book: Codebook = BOOK) -> Stream:
         for frame in range(first.frame + 7, frames, 50 + seed)
     ]
     cuts = tuple(range(1 + seed, frames, 40)) if seed % 4 else ()
-    head = replace(head, model=book.id, sharpness=seed % 34 - 17 if seed % 34 and seed % 3 else 0)
+    sharpness = seed % 34 - 17 if seed % 34 and seed % 3 else 0
+    restoration = seed % 17 if seed % 4 > 1 else None
+    head = replace(head, model=book.id, sharpness=sharpness, restoration=restoration)
     return encode(replace(clip, head=head, identities=(first, *later), cuts=cuts), book)
 
 

@@ -11,7 +11,7 @@ from avcc.container.limits import TOLD_MOST
 from avcc.container.read import chunks, read, version
 from avcc.entropy.tables import Codebook
 from avcc.errors import FormatError
-from avcc.stages import SHARPEST, Head, Stream
+from avcc.stages import RESTORED, SHARPEST, Head, Stream
 
 SAMPLED = 64  # segments whose symbols are read to tell motion from audio
 KEYS_SHOWN = 6  # to people, of the key frames
@@ -68,6 +68,7 @@ def info(data: bytes, book: Codebook | None = None) -> dict[str, Any]:
         "samples": head.samples,
         "seed": head.seed,
         "sharpness": head.sharpness / SHARPEST,
+        "restoration": None if head.restoration is None else head.restoration / RESTORED,
         "crop": None if crop is None else dict(vars(crop)),
         "operating_point": dict(vars(point)),
         "open": bool(stream.points),
@@ -123,9 +124,13 @@ def lines(told: dict[str, Any]) -> list[str]:
     if told["open"]:
         each = f"each segment of {told['segment_s']:g} s in its own way"
         out[-1] = f"live, {each}; begun as {out[-1]}"
+    detail = []
+    if told["restoration"] is not None:
+        detail.append(f"key frames restored by {told['restoration']:.0%}")
     if told["sharpness"]:
-        more, strength = told["sharpness"] > 0, abs(told["sharpness"])
-        out.append(f"shown {'sharper' if more else 'softer'} than drawn, by {strength:.2f} of 1")
+        how = "sharper" if told["sharpness"] > 0 else "softer"
+        detail.append(f"shown {how} than drawn by {abs(told['sharpness']):.0%}")
+    out += [", ".join(detail)] if detail else []
     if told["cuts"]:
         out.append(f"{len(told['cuts']) + 1} shots")
     if crop is not None:

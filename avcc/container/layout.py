@@ -15,6 +15,7 @@ from avcc.entropy.tables import LAYERS_MOST
 from avcc.errors import FormatError
 from avcc.stages import (
     PITCH_FRAMES,
+    RESTORED,
     SAMPLES_PER_FRAME,
     SEGMENT_FRAMES,
     SHARPEST,
@@ -26,8 +27,8 @@ from avcc.stages import (
 SIGNATURE = b"\x89AVC\r\n\x1a\n"
 MAJOR = 1
 # Minor versions: the first that have such a chunk, open streams, segments of another length, and a
-# head that says how sharp pictures are shown.
-PLAIN, PITCHED, SCENIC, COPIED, OPEN, SHORT, SHARP = 0, 1, 2, 3, 4, 5, 6
+# head that says how pictures are shown.
+PLAIN, PITCHED, SCENIC, COPIED, OPEN, SHORT, SHOWN = 0, 1, 2, 3, 4, 5, 6
 START = len(SIGNATURE) + 2  # where the first chunk lies
 
 # Chunk types, as numbers.
@@ -170,6 +171,8 @@ def check_head(head: Head) -> None:
     bounded(head.samples, 0, SAMPLES_MOST, "number of samples")
     bounded(head.seed, 0, 0xFFFF, "seed")
     bounded(head.sharpness, -SHARPEST, SHARPEST, "sharpness")
+    if head.restoration is not None:
+        bounded(head.restoration, 0, RESTORED, "restoration")
     bounded(head.segment_frames, SEGMENT_LEAST, SEGMENT_FRAMES, "length of a segment")
     bounded(point.motion_stride, 0, STRIDE_MOST, "motion stride")
     bounded(point.motion_step, 0, STEP_MOST, "motion step")
@@ -218,8 +221,9 @@ def pack_head(head: Head, opened: bool = False) -> tuple[int, bytes]:
         flags |= CROPPED
         out += zigzag(crop.x) + zigzag(crop.y)
         out += varint(crop.side) + varint(crop.width) + varint(crop.height)
-    if head.sharpness:
-        out += zigzag(head.sharpness)
+    if head.shown:
+        restoration = 0 if head.restoration is None else 1 + head.restoration
+        out += zigzag(head.sharpness) + varint(restoration)
     return flags, bytes(out)
 
 
@@ -270,10 +274,13 @@ def parse_head(
         x, y = cursor.zigzag(CROP_MOST, "crop"), cursor.zigzag(CROP_MOST, "crop")
         side, width, height = (cursor.varint(CROP_MOST, "size of the crop", 1) for _ in range(3))
         crop = Crop(x, y, side, width, height)
-    told = minor >= SHARP and cursor.at < len(payload)
-    sharpness = cursor.zigzag(SHARPEST, "sharpness") if told else 0
+    sharpness, restoration = 0, None
+    if minor >= SHOWN and cursor.at < len(payload):
+        sharpness = cursor.zigzag(SHARPEST, "sharpness")
+        restoration = cursor.varint(RESTORED + 1, "restoration") - 1
+        restoration = None if restoration < 0 else restoration
     if minor == PLAIN and cursor.rest():
         raise FormatError("The head is longer than its fields.")
-    head = Head(model, rate, frames, samples, crop, seed, point, each, sharpness)
+    head = Head(model, rate, frames, samples, crop, seed, point, each, sharpness, restoration)
     check_head(head)
     return head

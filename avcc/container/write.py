@@ -111,8 +111,8 @@ def pack_start(head: Head, minor: int, opened: bool = False) -> bytes:
     flags, payload = layout.pack_head(head, opened)
     if head.segment_frames != SEGMENT_FRAMES:
         minor = layout.SHORT
-    if head.sharpness:
-        minor = layout.SHARP
+    if head.shown:
+        minor = layout.SHOWN
     front = layout.SIGNATURE + bytes((layout.MAJOR, minor))
     return front + pack_chunk(layout.HEAD, flags, payload)
 

@@ -20,6 +20,7 @@ from avcc.container.write import (
     pack_segment,
     pack_start,
 )
+from avcc.detail import SHOWN_BYTES, restoration, sharpness
 from avcc.encoder import Encoder
 from avcc.entropy import coder
 from avcc.entropy.count import segment_bits
@@ -29,9 +30,9 @@ from avcc.live.renewal import Renewal
 from avcc.live.watcher import Watcher, chosen
 from avcc.quantise.rate import Costs, points, priced, ranked
 from avcc.quantise.symbols import Tokens
-from avcc.sharpness import SHARPNESS_BYTES, sharpness
 from avcc.stages import (
     FRAME_RATE,
+    RESTORED,
     SAMPLES_PER_FRAME,
     SEGMENT_FRAMES,
     Copy,
@@ -215,7 +216,7 @@ class Sender:
             motion={key: count * size for key, size in costs.motion.items()},
             voice={key: count * size for key, size in costs.voice.items()},
             fixed=len(pack_start(head, layout.OPEN, True))
-            + SHARPNESS_BYTES
+            + SHOWN_BYTES
             + len(code)
             + (count + 1) * FRAMING,
             dear=identity.dearness(self._key.picture),
@@ -226,19 +227,24 @@ class Sender:
             spent = several.fixed + _spent(several, plan.point)
             found = identity.fitting_picture(self._key.picture, int(most - spent))
             if found is not None:
-                sharp = self._sharpness(features, *found, looks)
-                self._head = replace(head, point=plan.point, sharpness=sharp)
+                self._head = self._shown(replace(head, point=plan.point), features, *found, looks)
                 start = pack_start(self._head, layout.OPEN, True)
                 return start + pack_identity(0, found[1], code, found[0], layout.FRAMES_MOST)
         rate = int(np.ceil(8 * (spent + smallest) / SPREAD))
         raise RateError(f"this clip can't be sent at that rate: it needs {rate} bit/s or more")
 
-    def _sharpness(self, features: Features, data: bytes, side: int, looks: list[KeyFrame]) -> int:
-        """Of what is drawn from a key frame that is decoded from ``data``."""
-        some = looks[:: -(-len(looks) // LOOKS) or 1]
-        shown = KeyFrame(identity.shown_picture(data, side), features.keys[0].mesh, 0, len(data))
+    def _shown(
+        self, head: Head, features: Features, data: bytes, side: int, looks: list[KeyFrame]
+    ) -> Head:
+        """Where what is drawn from a key frame that is decoded from ``data`` has no more detail
+        than the source."""
+        (key,), some = features.keys, looks[:: -(-len(looks) // LOOKS) or 1]
+        shown = KeyFrame(identity.shown_picture(data, side), key.mesh, 0, len(data))
+        told = restoration(self._nets, [key], [shown])
+        shown = replace(shown, restored=None if told is None else told / RESTORED)
         at = np.array([look.frame for look in some], int)
-        return sharpness(drawn(self._nets, [shown], features.motion, (), at), some)
+        pictures = drawn(self._nets, [shown], features.motion, (), at)
+        return replace(head, restoration=told, sharpness=sharpness(pictures, some))
 
     def _identity_code(self, features: Features, key: KeyFrame) -> bytes:
         """What is coded of the shape of a key frame and of the voice."""

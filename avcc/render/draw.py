@@ -94,4 +94,6 @@ class Rendering:
             picture = picture.contiguous(memory_format=torch.channels_last)
             mesh = torch.from_numpy(key.mesh).to(self._device)[None]
             size = torch.tensor([key.size], device=self._device)
-            return self._renderer.key(picture, mesh, size)
+            told = key.restored
+            share = None if told is None else torch.tensor([told], device=self._device)
+            return self._renderer.key(picture, mesh, size, share)

@@ -94,8 +94,11 @@ class Renderer(nn.Module):
             for parameter in last.parameters():
                 nn.init.zeros_(parameter)
 
-    def key(self, picture: Tensor, mesh: Tensor, size: Tensor) -> KeyFeatures:
-        """Decoded key frame (B, 3, 256, 256) in -1..1, its mesh (B, 478, 2), its bytes (B,)."""
+    def key(
+        self, picture: Tensor, mesh: Tensor, size: Tensor, share: Tensor | None = None
+    ) -> KeyFeatures:
+        """Decoded key frame (B, 3, 256, 256) in -1..1, its mesh (B, 478, 2), its bytes (B,), and
+        how much restoration counts, (B,) in 0..1, unless that follows from them."""
         # channels last, or every warp of a feature would copy it first
         x = F.pixel_unshuffle(picture, 2).contiguous(memory_format=torch.channels_last)
         large = self.large(self.entry(x))
@@ -104,7 +107,8 @@ class Renderer(nn.Module):
         x = double(self.restore_small(small)) + middle
         x = double(self.restore_middle(x)) + large
         added = F.pixel_shuffle(self.restore_large(x), 2)
-        restored = picture + restored_share(size)[:, None, None, None] * added.float()
+        share = restored_share(size) if share is None else share
+        restored = picture + share[:, None, None, None] * added.float()
         return KeyFeatures(restored, mesh, large, middle, small)
 
     def forward(

@@ -1,4 +1,5 @@
-"""How sharp decoded pictures are shown: the mask, how strong it is to be, and that it is sent."""
+"""How much detail decoded pictures show: the mask, how strong it and the restoration of key frames
+are to be, and that it is sent."""
 
 from __future__ import annotations
 
@@ -10,13 +11,18 @@ import torch
 from clips import swaying
 
 import avcc
+from avcc import weights
+from avcc.analysis import identity
 from avcc.codec import Codec
 from avcc.container.read import read
 from avcc.container.write import write
+from avcc.detail import DRAWN, KEPT, restoration, sharpness
+from avcc.encoder import encoder
 from avcc.media.arrays import from_arrays
+from avcc.render.face import restored_share
 from avcc.render.unsharp import TAPS, unsharp
-from avcc.sharpness import SHARE, sharpness
-from avcc.stages import SHARPEST, Clip, KeyFrame
+from avcc.stages import MOTION, RESTORED, SHARPEST, Clip, KeyFrame
+from avcc.trial import drawn, restored
 
 FRAMES = 60
 RATE = 6000
@@ -83,7 +89,7 @@ def test_what_is_drawn_too_sharp_is_softened() -> None:
     shown = unsharp(x, found / SHARPEST).permute(0, 2, 3, 1).numpy()
     less = unsharp(x, (found + 1) / SHARPEST).permute(0, 2, 3, 1).numpy()
     true = np.stack([look.picture for look in looks])
-    assert _detail(shown) <= SHARE * _detail(true) < _detail(less)
+    assert _detail(shown) <= DRAWN * _detail(true) < _detail(less)
     # softer sources ask for more
     softer = [sharpness(drawn, [_blurred(look, n) for look in _looks()]) for n in (0.2, 0.5, 1, 4)]
     assert softer == sorted(softer, reverse=True) and softer[-1] == -SHARPEST
@@ -95,13 +101,53 @@ def test_what_is_drawn_softer_than_the_source_stays() -> None:
     assert sharpness([], []) == 0
 
 
+def _coded(look: KeyFrame, budget: int = 900) -> KeyFrame:
+    found = identity.fitting_picture(look.picture, budget)
+    assert found is not None
+    return KeyFrame(identity.shown_picture(*found), look.mesh, 0, len(found[0]))
+
+
+def test_soft_key_frames_are_restored_less() -> None:
+    """To no more detail than they had; sharp ones as far as their bytes say."""
+    nets, told = encoder(weights.default(), "cpu"), []
+    for times in (0, 1, 3):
+        key = _blurred(_looks()[0], times)
+        shown = _coded(key)
+        told.append(restoration(nets, [key], [shown]))
+        if told[-1]:
+            full = [_detail(restored(nets, shown, (told[-1] + n) / RESTORED)) for n in (0, 1)]
+            assert full[0] <= KEPT * _detail(key.picture) < full[1]
+    assert told[0] is None
+    numbers = [RESTORED if n is None else n for n in told]
+    assert numbers == sorted(numbers, reverse=True) and told[-1] is not None
+    # several have one in common
+    keys = [_looks()[0], _blurred(_looks()[1], 3)]
+    both = restoration(nets, keys, [_coded(key) for key in keys])
+    assert both is None or both >= numbers[-1]
+
+
+def test_restoration_is_what_is_told() -> None:
+    nets, shown = encoder(weights.default(), "cpu"), _coded(_looks()[0])
+    none, half, full = (restored(nets, shown, share) for share in (0.0, 0.5, 1.0))
+    np.testing.assert_allclose(none, shown.picture, atol=1e-3)
+    np.testing.assert_allclose(half, (none + full) / 2, atol=1e-3)
+    assert np.abs(full - none).max() > 1
+    motion = np.zeros((1, MOTION), np.float32)
+    usual = float(restored_share(torch.tensor(shown.size)))
+    (a,), (b,), (c,) = (
+        drawn(nets, [replace(shown, restored=share)], motion) for share in (None, usual, 0.0)
+    )
+    assert np.abs(a.astype(int) - b).max() <= 1
+    assert np.square(a.astype(float) - c).mean() > 1
+
+
 def test_a_soft_source_is_shown_soft() -> None:
     """Softer than the same stream without the mask, and nearer to the source."""
     clip = _clip(3)
     data = avcc.encode(clip, bitrate=RATE)
     assert 8 * len(data) <= RATE * FRAMES / 25
     stream = read(data)
-    assert stream.head.sharpness < 0
+    assert stream.head.sharpness < 0 and stream.head.restoration is not None
     plain = write(replace(stream, head=replace(stream.head, sharpness=0)))
     shown, drawn = (np.stack(list(avcc.decode(x).frames)) for x in (data, plain))
     true = np.stack(list(clip.frames))
@@ -124,9 +170,9 @@ def test_a_live_source_too() -> None:
     clip = _clip(3)
     sender = Codec("cpu").sender(RATE, sound=False)
     data = sender(np.stack(list(clip.frames)), None) + sender.close()
-    head = read(data).head
-    assert head.sharpness < 0
     plain = read(data)
+    head = plain.head
+    assert head.sharpness < 0 and head.restoration is not None
     receiver = Codec("cpu").receiver()
     shown = np.stack([p for part in receiver(data, True) for p in part.frames])
     drawn = avcc.decode(write(replace(plain, head=replace(head, sharpness=0))))
