@@ -25,6 +25,7 @@ MAY_KNOW_STAGES = {
         "codec.py",
         "fitting.py",
         "aim.py",
+        "detail.py",
         "portrait.py",
         "prices.py",
         "trial.py",
