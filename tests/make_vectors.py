@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 import avcc
@@ -46,6 +47,7 @@ def clips() -> dict[str, tuple[Clip, float]]:
         "pitch": (clip, 2200),  # where rate control takes it
         "scene": (scenic(), 6000),
         "copies": (long, 3000),
+        "soft": (replace(clip, frames=np.stack([_blurred(x) for x in clip.frames])), 4000),
     }
 
 
@@ -63,6 +65,11 @@ def main() -> None:
         path = FOLDER / f"{weights.default().hex()}-{name}.avc"
         if not path.exists():
             _write(path, call(seconds))
+
+
+def _blurred(picture: np.ndarray) -> np.ndarray:
+    """As a soft lens would show it: its head says how sharp it is."""
+    return cv2.GaussianBlur(picture, (0, 0), 2.0)
 
 
 def call(segment: float) -> bytes:
