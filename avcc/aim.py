@@ -19,7 +19,6 @@ from avcc.trial import drawn, filled, squared
 
 SURE = 2.0  # squared standard errors that an offset's square is lessened by
 WORTH = 0.9  # of how far off faces are on the mean: an offset must leave less than that
-AGAIN = 2  # of the pictures, one that is drawn again with the offset
 WORSE = 1.01  # of the pictures' squared error: an offset that makes it larger than so isn't taken
 
 
@@ -43,13 +42,11 @@ def aimed(
     bank = nets.bank
     motion = whole[[look.frame for look in looks]]
 
-    finder = FaceMesh()
-
-    def missed(code: np.ndarray, pictures: Sequence[np.ndarray], some: slice) -> np.ndarray:
+    def missed(code: np.ndarray, pictures: Sequence[np.ndarray]) -> np.ndarray:
         """How far the faces of drawn pictures are from where they should be, (found, K)."""
         found = []
         near = bank.meshes(code, shown.mesh)
-        for look, picture, where in zip(looks[some], pictures, near, strict=True):
+        for look, picture, where in zip(looks, pictures, near, strict=True):
             mesh = finder.points(picture, near=where)
             if mesh is not None:
                 places = np.stack([bank.project(look.mesh), bank.project(mesh)])
@@ -57,20 +54,16 @@ def aimed(
                 found.append(true - there)
         return np.array(found).reshape(-1, motion.shape[1])
 
+    finder = FaceMesh()
     before = drawn(nets, [shown], motion)
-    parts = [slice(start, None, AGAIN) for start in range(AGAIN)]
-    off, *rest = [missed(motion[some], before[some], some) for some in parts]
-    every = np.concatenate([off, *rest])
-    if len(every) < 2:
+    off = missed(motion, before)
+    if len(off) < 2:
         return None
-    more = _steady(every)
-    again = parts[0]
-    moved = motion[again] + more
-    after = drawn(nets, [shown], moved)
-    if _far(missed(moved, after, again)) > WORTH * _far(off):
+    more = _steady(off)
+    after = drawn(nets, [shown], motion + more)
+    if _far(missed(motion + more, after)) > WORTH * _far(off):
         return None
-    worst = WORSE * squared(before[again], looks[again])
-    return None if squared(after, looks[again]) > worst else more
+    return None if squared(after, looks) > WORSE * squared(before, looks) else more
 
 
 def _steady(missed: np.ndarray) -> np.ndarray:

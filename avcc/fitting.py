@@ -81,14 +81,14 @@ class Fitting:
     ) -> Stream:
         """The stream. Raises ``RateError`` where none is as small as that."""
         smallest = len(identity.smallest_picture(self._features.keys[0].picture)) + VARINT_GROWS
-        room = budget - smallest - self._extra() - SHOWN_BYTES
+        room = budget - smallest - self._extra()
         costs = self._costs()
         found, spent = self._first(ranked(costs, room, mode), budget, progress)
         if found is None:
             seconds = float(self._head.frames / FRAME_RATE)
             raise RateError(
                 f"this clip of {seconds:.2f} s can't be coded in {budget} bytes: it needs"
-                f" {int(np.ceil(8 * (spent + smallest) / seconds))} bit/s or more"
+                f" {int(np.ceil(8 * (spent + SHOWN_BYTES + smallest) / seconds))} bit/s or more"
             )
         if len(written(found.stream)) < ENOUGH * budget:
             point = found.plan.point
