@@ -13,7 +13,7 @@ from avcc.analysis import identity
 from avcc.analysis.look import Look
 from avcc.container.write import pack_scene
 from avcc.container.write import write as written
-from avcc.detail import SHOWN_BYTES, restoration, sharpness
+from avcc.detail import restoration, sharpness
 from avcc.encoder import Encoder
 from avcc.entropy import coder
 from avcc.errors import RateError
@@ -88,7 +88,7 @@ class Fitting:
             seconds = float(self._head.frames / FRAME_RATE)
             raise RateError(
                 f"this clip of {seconds:.2f} s can't be coded in {budget} bytes: it needs"
-                f" {int(np.ceil(8 * (spent + SHOWN_BYTES + smallest) / seconds))} bit/s or more"
+                f" {int(np.ceil(8 * (spent + smallest) / seconds))} bit/s or more"
             )
         if len(written(found.stream)) < ENOUGH * budget:
             point = found.plan.point
@@ -132,8 +132,7 @@ class Fitting:
         else."""
         bare = coder.encode(symbols, self._nets.book)
         spent = len(written(bare)) - plan.keys * len(_PLACEHOLDER)
-        spare = 0 if bare.head.shown else SHOWN_BYTES
-        room = budget - spent - plan.keys * VARINT_GROWS - spare
+        room = budget - spent - plan.keys * VARINT_GROWS
         pictures = [key.picture for key in _sent(self._features, plan)]
         found = identity.fitting_pictures(pictures, room)
         if found is None:
@@ -153,10 +152,10 @@ class Fitting:
         alone = len(found.stream.identities) == 1 and found.plan.point.motion_stride
         if alone:
             found = self._posed(found, budget)
-        found = self._restored(found)
+        found = self._restored(found, budget)
         if alone:
             found = self._aimed(found, budget)
-        return self._sharpened(found)
+        return self._sharpened(found, budget).stream
 
     def _posed(self, found: Found, budget: int) -> Found:
         """From another key frame if one of so many bytes is better."""
@@ -187,14 +186,13 @@ class Fitting:
         again, _ = self._filled(symbols, plan, budget)
         return found if again is None else Found(again, symbols, plan)
 
-    def _restored(self, found: Found) -> Found:
+    def _restored(self, found: Found, budget: int) -> Found:
         """With key frames that are no more restored than to the source's detail."""
-        stream, symbols, plan = found
-        keys = _sent(self._features, plan)
-        head = replace(stream.head, restoration=restoration(self._nets, keys, self._shown(found)))
-        return Found(replace(stream, head=head), replace(symbols, head=head), plan)
+        keys = _sent(self._features, found.plan)
+        told = restoration(self._nets, keys, self._shown(found))
+        return self._headed(found, replace(found.stream.head, restoration=told), budget)
 
-    def _sharpened(self, found: Found) -> Stream:
+    def _sharpened(self, found: Found, budget: int) -> Found:
         """Shown no sharper than the source is."""
         stream, symbols, _ = found
         told = filled(motion_sent(symbols))
@@ -203,7 +201,18 @@ class Fitting:
         at = np.array([look.frame for look in looks])
         pictures = drawn(self._nets, self._shown(found), moved, symbols.cuts, at)
         head = replace(stream.head, sharpness=sharpness(pictures, looks))
-        return replace(stream, head=head)
+        return self._headed(found, head, budget)
+
+    def _headed(self, found: Found, head: Head, budget: int) -> Found:
+        """With another head, which may take some bytes from the pictures."""
+        stream, symbols, plan = found
+        stream, symbols = replace(stream, head=head), replace(symbols, head=head)
+        if len(written(stream)) > budget:
+            again, _ = self._filled(symbols, plan, budget)
+            if again is None:
+                return found
+            stream = again
+        return Found(stream, symbols, plan)
 
     def _shown(self, found: Found) -> list[KeyFrame]:
         """The key frames as they are decoded."""
