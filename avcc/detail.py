@@ -24,6 +24,7 @@ SHOWN_BYTES = 2  # that both take in a head, at most
 # Of the source's detail, what is let show: in pictures that are drawn, which have it a little
 # beside its place, and in key frames.
 DRAWN, KEPT = 0.875, 0.95
+SOME = 16  # key frames that are looked at, of more
 
 
 def sharpness(pictures: Sequence[np.ndarray], looks: Sequence[KeyFrame]) -> int:
@@ -45,6 +46,8 @@ def sharpness(pictures: Sequence[np.ndarray], looks: Sequence[KeyFrame]) -> int:
 def restoration(nets: Encoder, keys: Sequence[KeyFrame], shown: Sequence[KeyFrame]) -> int | None:
     """For key frames as they are decoded and those of the source that they are of: a ``Head``'s,
     ``None`` unless what their bytes say leaves them more detail than ``KEPT`` of that of theirs."""
+    every = -(-len(keys) // SOME)
+    keys, shown = keys[::every], shown[::every]
     most = KEPT**2 * _energy([_detail(_grey(key.picture)) for key in keys])
     fine = [_detail(_grey(key.picture)) for key in shown]
     whole = [_detail(_grey(restored(nets, key, 1.0))) for key in shown]
