@@ -22,7 +22,7 @@ from avcc.render.face import Renderer
 from avcc.render.scene import Composed, Scene
 from avcc.render.speak import Speaker
 from avcc.render.voice import Vocoder
-from avcc.stages import RESTORED, UNSENT, Crop, Features, KeyFrame, Latents, Symbols
+from avcc.stages import UNSENT, Crop, Features, KeyFrame, Latents, Symbols
 
 Part = tuple[int, int]  # frames from the first to before the second
 
@@ -45,15 +45,13 @@ class Decoder:
 
     def keys(self, symbols: Symbols) -> tuple[KeyFrame, ...]:
         """The decoded key frames. Raises ``FormatError`` where one is no picture."""
-        told = symbols.head.restoration
-        restored = None if told is None else told / RESTORED
         return tuple(
             KeyFrame(
                 identity.shown_picture(one.picture, one.side),
                 self.shape.mesh(shape_vector(one)),
                 one.frame,
                 len(one.picture),
-                restored,
+                symbols.head.restored,
             )
             for one in symbols.identities
         )

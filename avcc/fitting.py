@@ -24,7 +24,6 @@ from avcc.quantise.scalar import STEPS
 from avcc.quantise.symbols import Tokens, motion_sent, shape_vector
 from avcc.stages import (
     FRAME_RATE,
-    RESTORED,
     Copy,
     Features,
     Head,
@@ -217,8 +216,7 @@ class Fitting:
     def _shown(self, found: Found) -> list[KeyFrame]:
         """The key frames as they are decoded."""
         pairs = zip(found.stream.identities, found.symbols.identities, strict=True)
-        mesh, told = self._nets.shape.mesh, found.stream.head.restoration
-        share = None if told is None else told / RESTORED
+        mesh, share = self._nets.shape.mesh, found.stream.head.restored
         return [
             KeyFrame(
                 identity.shown_picture(data, side),

@@ -150,6 +150,11 @@ class Head:
         return self.sharpness != 0 or self.restoration is not None
 
     @property
+    def restored(self) -> float | None:
+        """The restoration, as key frames have it."""
+        return None if self.restoration is None else self.restoration / RESTORED
+
+    @property
     def segments(self) -> int:
         """How many segments there are."""
         return -(-self.frames // self.segment_frames)

@@ -179,10 +179,15 @@ def test_a_live_source_too() -> None:
     assert _detail(shown) < 0.9 * _detail(np.stack(list(drawn.frames)))
 
 
-def test_it_holds_where_key_frames_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And where no motion is sent."""
-    clip = _clip(3)
-    frames = np.stack(list(clip.frames))
+def test_it_holds_where_key_frames_are_many() -> None:
+    frames = np.stack(list(_clip(3).frames))
     shots = np.concatenate([frames, frames[:, ::-1, ::-1] // 2 + 60])
     data = avcc.encode(from_arrays(shots), bitrate=20_000)
     assert len(read(data).identities) > 1 and read(data).head.sharpness < 0
+
+
+def test_it_holds_where_no_motion_is_sent() -> None:
+    sound = 0.1 * np.sin(np.arange(640 * FRAMES) / 20).astype(np.float32)
+    clip = replace(_clip(3), audio=sound)
+    head = read(avcc.encode(clip, bitrate=RATE, mode="audio-driven")).head
+    assert not head.point.motion_stride and head.sharpness < 0

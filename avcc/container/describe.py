@@ -11,7 +11,7 @@ from avcc.container.limits import TOLD_MOST
 from avcc.container.read import chunks, read, version
 from avcc.entropy.tables import Codebook
 from avcc.errors import FormatError
-from avcc.stages import RESTORED, SHARPEST, Head, Stream
+from avcc.stages import SHARPEST, Head, Stream
 
 SAMPLED = 64  # segments whose symbols are read to tell motion from audio
 KEYS_SHOWN = 6  # to people, of the key frames
@@ -68,7 +68,7 @@ def info(data: bytes, book: Codebook | None = None) -> dict[str, Any]:
         "samples": head.samples,
         "seed": head.seed,
         "sharpness": head.sharpness / SHARPEST,
-        "restoration": None if head.restoration is None else head.restoration / RESTORED,
+        "restoration": head.restored,
         "crop": None if crop is None else dict(vars(crop)),
         "operating_point": dict(vars(point)),
         "open": bool(stream.points),

@@ -32,7 +32,6 @@ from avcc.quantise.rate import Costs, points, priced, ranked
 from avcc.quantise.symbols import Tokens
 from avcc.stages import (
     FRAME_RATE,
-    RESTORED,
     SAMPLES_PER_FRAME,
     SEGMENT_FRAMES,
     Copy,
@@ -240,11 +239,11 @@ class Sender:
         than the source."""
         (key,), some = features.keys, looks[:: -(-len(looks) // LOOKS) or 1]
         shown = KeyFrame(identity.shown_picture(data, side), key.mesh, 0, len(data))
-        told = restoration(self._nets, [key], [shown])
-        shown = replace(shown, restored=None if told is None else told / RESTORED)
+        head = replace(head, restoration=restoration(self._nets, [key], [shown]))
         at = np.array([look.frame for look in some], int)
-        pictures = drawn(self._nets, [shown], features.motion, (), at)
-        return replace(head, restoration=told, sharpness=sharpness(pictures, some))
+        keys = [replace(shown, restored=head.restored)]
+        pictures = drawn(self._nets, keys, features.motion, (), at)
+        return replace(head, sharpness=sharpness(pictures, some))
 
     def _identity_code(self, features: Features, key: KeyFrame) -> bytes:
         """What is coded of the shape of a key frame and of the voice."""
