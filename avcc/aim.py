@@ -9,6 +9,7 @@ makes up for it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,15 +23,23 @@ WORTH = 0.9  # of how far off faces are on the mean: an offset must leave less t
 WORSE = 1.01  # of the pictures' squared error: an offset that makes it larger than so isn't taken
 
 
+class Aim(NamedTuple):
+    """What to add to all motion so that faces are drawn where the source has them: coefficients
+    float32 (K,), or ``None`` where that makes the pictures no better; and the pictures that are
+    drawn then, as many as there are looks, or none where it wasn't tried."""
+
+    more: np.ndarray | None = None
+    pictures: Sequence[np.ndarray] = ()
+
+
 def aimed(
     nets: Encoder,
     shown: KeyFrame,
     base: np.ndarray,
     told: np.ndarray,
     looks: Sequence[KeyFrame],
-) -> np.ndarray | None:
-    """What to add to all motion so that faces are drawn where the source has them: coefficients
-    float32 (K,), or ``None`` where that makes the pictures no better.
+) -> Aim:
+    """Tried on some pictures.
 
     ``shown``: the only key frame, as it is decoded; ``base``: its mesh in the source, which motion
     is relative to; ``told``: motion as it is decoded, float32 (N, K), NaN where nothing is sent;
@@ -38,7 +47,7 @@ def aimed(
     """
     whole = filled(told)
     if len(looks) < 2 or whole is None:
-        return None
+        return Aim()
     bank = nets.bank
     motion = whole[[look.frame for look in looks]]
 
@@ -58,12 +67,13 @@ def aimed(
     before = drawn(nets, [shown], motion)
     off = missed(motion, before)
     if len(off) < 2:
-        return None
+        return Aim(None, before)
     more = _steady(off)
     after = drawn(nets, [shown], motion + more)
-    if _far(missed(motion + more, after)) > WORTH * _far(off):
-        return None
-    return None if squared(after, looks) > WORSE * squared(before, looks) else more
+    nearer = _far(missed(motion + more, after)) <= WORTH * _far(off)
+    if nearer and squared(after, looks) <= WORSE * squared(before, looks):
+        return Aim(more, after)
+    return Aim(None, before)
 
 
 def _steady(missed: np.ndarray) -> np.ndarray:

@@ -42,6 +42,7 @@ from avcc.terminal import (
     read_bytes,
     verdict,
 )
+from avcc.threads import sharing
 
 DEVICES = ["auto", "cpu", "cuda", "mps"]
 
@@ -255,6 +256,7 @@ def export(folder: str, force: bool) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and give the exit code."""
+    sharing()
     voice = Voice()
     if not sys.warnoptions:
         warnings.simplefilter("ignore")

@@ -10,6 +10,7 @@ import numpy as np
 from avcc import weights
 from avcc.analysis import identity
 from avcc.analysis.motion import banks
+from avcc.device import drawing
 from avcc.diffusion.avdiff import AVDiff
 from avcc.diffusion.conditions import Conditions
 from avcc.diffusion.driver import Driver
@@ -40,7 +41,8 @@ class Decoder:
         self.avdiff = loaded(AVDiff(), nets["avdiff"], "avdiff.", device)
         drives = any(name.startswith("driver.") for name in nets["avdiff"])  # not in all models
         self.driver = loaded(Driver(), nets["avdiff"], "driver.", device) if drives else None
-        self.renderer = loaded(Renderer(), nets["renderer"], "renderer.", device)
+        numbers = drawing(device)
+        self.renderer = loaded(Renderer(), nets["renderer"], "renderer.", device, numbers)
         self.speaker = Speaker(loaded(Vocoder(), nets["vocoder"], "vocoder.", device))
 
     def keys(self, symbols: Symbols) -> tuple[KeyFrame, ...]:

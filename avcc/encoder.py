@@ -7,6 +7,7 @@ from functools import cached_property, lru_cache
 from avcc import weights
 from avcc.analysis.motion import banks
 from avcc.analysis.speech import Ear
+from avcc.device import drawing
 from avcc.errors import ModelError
 from avcc.layers import loaded
 from avcc.pitch import Pitch
@@ -31,9 +32,8 @@ class Encoder:
     @cached_property
     def renderer(self) -> Renderer:
         """Loaded when first needed."""
-        return loaded(
-            Renderer(), weights.tensors(self._model, "renderer"), "renderer.", self.device
-        )
+        tensors, numbers = weights.tensors(self._model, "renderer"), drawing(self.device)
+        return loaded(Renderer(), tensors, "renderer.", self.device, numbers)
 
 
 @lru_cache(maxsize=2)

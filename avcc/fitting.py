@@ -152,9 +152,10 @@ class Fitting:
         if alone:
             found = self._posed(found, budget)
         found = self._restored(found, budget)
+        pictures: Sequence[np.ndarray] = ()
         if alone:
-            found = self._aimed(found, budget)
-        return self._sharpened(found, budget).stream
+            found, pictures = self._aimed(found, budget)
+        return self._sharpened(found, pictures, budget).stream
 
     def _posed(self, found: Found, budget: int) -> Found:
         """From another key frame if one of so many bytes is better."""
@@ -170,20 +171,21 @@ class Fitting:
             self._features = known
         return again or found
 
-    def _aimed(self, found: Found, budget: int) -> Found:
-        """With motion that makes up for what drawing misses."""
+    def _aimed(self, found: Found, budget: int) -> tuple[Found, Sequence[np.ndarray]]:
+        """With motion that makes up for what drawing misses; and what is drawn of all looks then,
+        as nearly as it is known."""
         nets, features = self._nets, self._features
         _, symbols, plan = found
         (shown,), base = self._shown(found), features.keys[0].mesh
-        more = aimed(nets, shown, base, motion_sent(symbols), self._seen.looks)
+        more, pictures = aimed(nets, shown, base, motion_sent(symbols), self._seen.looks)
         if more is None:
-            return found
+            return found, pictures
         moved = replace(features, motion=features.motion + more)
         segments = nets.quantiser.moved(_whole(symbols), moved, plan.point)
         copies = self._copies(moved, plan.point) if symbols.copies else ()
         symbols = replace(symbols, segments=tuple(segments), copies=copies)
         again, _ = self._filled(symbols, plan, budget)
-        return found if again is None else Found(again, symbols, plan)
+        return (found, ()) if again is None else (Found(again, symbols, plan), pictures)
 
     def _restored(self, found: Found, budget: int) -> Found:
         """With key frames that are no more restored than to the source's detail."""
@@ -191,16 +193,20 @@ class Fitting:
         told = restoration(self._nets, keys, self._shown(found))
         return self._headed(found, replace(found.stream.head, restoration=told), budget)
 
-    def _sharpened(self, found: Found, budget: int) -> Found:
-        """Shown no sharper than the source is."""
-        stream, symbols, _ = found
-        told = filled(motion_sent(symbols))
-        moved = self._features.motion if told is None else told
+    def _sharpened(self, found: Found, pictures: Sequence[np.ndarray], budget: int) -> Found:
+        """Shown no sharper than the source is. ``pictures``: what is drawn of all looks, or none,
+        where that isn't known yet."""
         looks = self._seen.looks[::EVERY]
-        at = np.array([look.frame for look in looks])
-        pictures = drawn(self._nets, self._shown(found), moved, symbols.cuts, at)
-        head = replace(stream.head, sharpness=sharpness(pictures, looks))
+        some = pictures[::EVERY] or self._pictures(found, looks)
+        head = replace(found.stream.head, sharpness=sharpness(some, looks))
         return self._headed(found, head, budget)
+
+    def _pictures(self, found: Found, looks: Sequence[KeyFrame]) -> list[np.ndarray]:
+        """As they are drawn where ``looks`` are."""
+        told = filled(motion_sent(found.symbols))
+        motion = self._features.motion if told is None else told
+        at = np.array([look.frame for look in looks])
+        return drawn(self._nets, self._shown(found), motion, found.symbols.cuts, at)
 
     def _headed(self, found: Found, head: Head, budget: int) -> Found:
         """With another head, which may take some bytes from the pictures."""

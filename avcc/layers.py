@@ -46,8 +46,14 @@ def halve(mel: Tensor) -> Tensor:
 _Net = TypeVar("_Net", bound=nn.Module)
 
 
-def loaded(net: _Net, tensors: dict[str, Tensor], prefix: str, device: str) -> _Net:
+def loaded(
+    net: _Net,
+    tensors: dict[str, Tensor],
+    prefix: str,
+    device: str,
+    numbers: torch.dtype = torch.float32,
+) -> _Net:
     """``net`` with the tensors whose names start with ``prefix``, for inference on ``device``."""
     start = len(prefix)
     net.load_state_dict({k[start:]: v for k, v in tensors.items() if k.startswith(prefix)})
-    return net.to(device).eval().requires_grad_(False)
+    return net.to(device, numbers).eval().requires_grad_(False)

@@ -8,6 +8,8 @@ draws from each of some rivals before it decides.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 
@@ -19,6 +21,7 @@ from avcc.trial import Unlikeness, drawn, lips_off
 
 LEAST = 600  # bytes of a picture; what is drawn from fewer says too little (docs/training.md)
 DRAFT = 5  # preset of a rival's picture: a tenth of the time, a twentieth more bytes
+AT_ONCE = 4  # rivals' pictures that are coded at a time, on as many cores
 SOME = 6  # pictures that are drawn from a rival, half of them first; and as many again at last
 # After each of these three rounds, how unlike a rival's pictures may be, beside those of the
 # present one, and how many rivals are left.
@@ -41,11 +44,14 @@ def portrait(
     """
     if not looks or not rivals or budget < LEAST:
         return present
-    known = motion, present.mesh, budget
-    first, *others = [_Sitting(nets, key, *known) for key in (present, *rivals)]
-    if first.shown is None:
+    keys = present, *rivals
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        shown = list(pool.map(partial(_shown, budget=budget), keys))
+    if shown[0] is None:
         return present
-    others = [one for one in others if one.shown is not None]
+    pairs = zip(keys, shown, strict=True)
+    known = motion, present.mesh
+    first, *others = [_Sitting(nets, a, b, *known) for a, b in pairs if b is not None]
     every = max(1, len(looks) // SOME)
     spread, between = (looks[at::every][:SOME] for at in (0, every // 2))
     for some, (most, left) in zip((spread[::2], spread[1::2], between), ROUNDS, strict=True):
@@ -65,19 +71,17 @@ class _Sitting:
     """What comes of one frame as the key frame."""
 
     def __init__(
-        self, nets: Encoder, key: KeyFrame, motion: np.ndarray, base: np.ndarray, budget: int
+        self, nets: Encoder, key: KeyFrame, shown: KeyFrame, motion: np.ndarray, base: np.ndarray
     ) -> None:
-        self.key, self._nets = key, nets
+        self.key, self._nets, self._shown = key, nets, shown
         self._motion = nets.bank.rebased(motion, base, key.mesh)
-        self.shown = _shown(key, budget)
         self.unlike = 0.0
         self._drawn: list[np.ndarray] = []
         self._looks: list[KeyFrame] = []
 
     def draw(self, looks: Sequence[KeyFrame], unlike: Unlikeness) -> None:
         """Pictures of these looks, and how unlike they are, beside those before."""
-        assert self.shown is not None
-        pictures = drawn(self._nets, [self.shown], self._at(looks))
+        pictures = drawn(self._nets, [self._shown], self._at(looks))
         self.unlike += len(looks) * unlike(pictures)
         self._drawn += pictures
         self._looks += looks

@@ -17,6 +17,7 @@ from avcc.entropy import coder
 from avcc.media.arrays import from_arrays
 from avcc.quantise.scalar import STEPS
 from avcc.stages import KeyFrame
+from avcc.trial import drawn
 
 MOVES = 8
 
@@ -38,11 +39,18 @@ def _told() -> np.ndarray:
     return out
 
 
-def _aimed(told: np.ndarray, looks: tuple[KeyFrame, ...] | None = None) -> np.ndarray | None:
-    nets, key = _nets(), _looks()[0]
-    shown = KeyFrame(key.picture, key.mesh, 0, 2000)
+def _shown() -> KeyFrame:
+    key = _looks()[0]
+    return KeyFrame(key.picture, key.mesh, 0, 2000)
+
+
+def _aim(told: np.ndarray, looks: tuple[KeyFrame, ...] | None = None) -> aim.Aim:
     looks = _looks() if looks is None else looks
-    return aim.aimed(nets, shown, key.mesh, told, looks)
+    return aim.aimed(_nets(), _shown(), _looks()[0].mesh, told, looks)
+
+
+def _aimed(told: np.ndarray, looks: tuple[KeyFrame, ...] | None = None) -> np.ndarray | None:
+    return _aim(told, looks).more
 
 
 @pytest.mark.parametrize("which", [0, 1])
@@ -57,6 +65,19 @@ def test_what_is_told_wrongly_throughout_is_mended(which: int) -> None:
 def test_what_is_right_is_left_alone() -> None:
     found = _aimed(_told())
     assert found is None or np.linalg.norm(found) < 0.6
+
+
+@pytest.mark.parametrize("worse", [aim.WORSE, 0.0])
+def test_it_gives_what_is_drawn(monkeypatch: pytest.MonkeyPatch, worse: float) -> None:
+    """With what it found, or as told."""
+    monkeypatch.setattr(aim, "WORSE", worse)
+    told = _told() + 1.5 * np.eye(1, _told().shape[1], dtype=np.float32)[0]
+    more, pictures = _aim(told)
+    assert (more is None) == (not worse)
+    motion = told[::2] if more is None else told[::2] + more
+    expected = drawn(_nets(), [_shown()], motion)
+    np.testing.assert_array_equal(np.stack(pictures), np.stack(expected))
+    assert not _aim(told, looks=()).pictures
 
 
 def test_there_must_be_something_to_look_at() -> None:
@@ -89,7 +110,7 @@ def test_what_is_found_is_sent(monkeypatch: pytest.MonkeyPatch, fec: bool) -> No
     offset[1] = 3.0
     sent = []
     for found in (None, offset):
-        monkeypatch.setattr(fitting, "aimed", lambda *_, found=found: found)
+        monkeypatch.setattr(fitting, "aimed", lambda *_, found=found: aim.Aim(found))
         data = avcc.encode(clip, bitrate=4000, fec=fec)
         assert 8 * len(data) <= 4000 * len(frames) / 25
         sent.append(coder.decode(read(data), _nets().book))

@@ -19,6 +19,7 @@ from avcc.cli import main
 from avcc.errors import FormatError, MediaError
 from avcc.options import parse_rate, parse_time
 from avcc.stages import Clip
+from avcc.threads import FEW, SPINS
 
 ROOT = Path(__file__).parent.parent
 CODED = b"\x89AVC\r\n\x1a\nnot a real stream"
@@ -138,6 +139,20 @@ def test_help_begins_with_the_everyday_lines(capsys: pytest.CaptureFixture[str])
     assert "Exit codes:" in text
     for code in (cli.OK, cli.FAILED, cli.USAGE, cli.DEFECT, cli.INTERRUPTED):
         assert f"\n  {code} " in text
+
+
+def test_waiting_threads_soon_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless a person wants them otherwise; set before PyTorch is loaded, which reads it then."""
+    monkeypatch.setenv(SPINS, "7")
+    main(["--version"])
+    assert os.environ[SPINS] == "7"
+    ask = "import os, sys; from avcc.cli import main; main(['--version']); "
+    ask += f"print(os.environ[{SPINS!r}], 'torch' in sys.modules)"
+    environment = {name: value for name, value in os.environ.items() if name != SPINS}
+    done = subprocess.run(
+        [sys.executable, "-c", ask], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+    assert done.stdout.splitlines()[-1] == f"{FEW} False"
 
 
 @pytest.mark.parametrize("command", ["encode", "decode", "info", "doctor", "export"])

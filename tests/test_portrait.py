@@ -13,6 +13,7 @@ from clips import swaying
 import avcc
 from avcc import fitting, weights
 from avcc import portrait as portraits
+from avcc.aim import Aim
 from avcc.analysis import identity
 from avcc.analysis.keys import FAVOURED, FURTHER, Candidate, chosen_keys
 from avcc.container.read import read
@@ -144,7 +145,7 @@ def test_what_does_not_fit_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     """With another key frame motion may cost more, and leave no room for its picture."""
     looks = _looks()
     clip = from_arrays(np.stack([look.picture for look in looks] * 2))
-    monkeypatch.setattr(fitting, "aimed", lambda *_: None)
+    monkeypatch.setattr(fitting, "aimed", lambda *_: Aim())
     monkeypatch.setattr(fitting, "portrait", lambda nets, present, *_: present)
     plain = avcc.encode(clip, bitrate=6000)
     fitting_pictures = identity.fitting_pictures
@@ -170,7 +171,7 @@ def test_what_is_found_is_sent(monkeypatch: pytest.MonkeyPatch, fec: bool) -> No
         dark.append(KeyFrame(frames[1], mesh, 1))
         return dark[0]
 
-    monkeypatch.setattr(fitting, "aimed", lambda *_: None)
+    monkeypatch.setattr(fitting, "aimed", lambda *_: Aim())
     monkeypatch.setattr(fitting, "portrait", other)
     data = avcc.encode(clip, bitrate=6000, fec=fec)
     assert 8 * len(data) <= 6000 * len(frames) / 25

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import faces
 import numpy as np
 import pytest
 import torch
+from clips import swaying
 from torch import Tensor, nn
 
+from avcc import weights
+from avcc.analysis.motion import banks
+from avcc.device import drawing
+from avcc.layers import loaded
 from avcc.mesh import EYES, INNER_LIPS, OVAL
 from avcc.render import draw
 from avcc.render.draw import Rendering
@@ -174,6 +181,35 @@ def test_one_key_frame_is_gathered_as_it_is_sampled(last: bool) -> None:
     torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
     assert found.is_contiguous(memory_format=torch.channels_last)
     assert not wanted.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_bfloat16_draws_nearly_the_same(count: int) -> None:
+    """With the shipped weights, on a portrait that moves."""
+    looks, model = swaying(3, 6), weights.default()
+    keys = [KeyFrame(x.picture, x.mesh, 2 * n, 1500) for n, x in enumerate(looks[::2][:count])]
+    bank, _ = banks(weights.codebook(model).arrays)
+    motion = bank.coefficients(np.stack([x.mesh for x in looks]), keys[0].mesh)
+    meshes = partial(bank.meshes, key=keys[0].mesh)
+    fine, coarse = (
+        np.stack([*Rendering(_shipped(numbers), keys, motion, meshes, "cpu")]).astype(float)
+        for numbers in (torch.float32, torch.bfloat16)
+    )
+    assert 0 < np.square(fine - coarse).mean() < 0.2 and abs(fine - coarse).max() <= 4
+
+
+def _shipped(numbers: torch.dtype) -> Renderer:
+    tensors = weights.tensors(weights.default(), "renderer")
+    return loaded(Renderer(), tensors, "renderer.", "cpu", numbers)
+
+
+def test_bfloat16_is_for_those_who_multiply_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for can, numbers in ((True, torch.bfloat16), (False, torch.float32)):
+        told = {"avx512_bf16": can}
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda told=told: told, raising=False)
+        assert drawing("cpu") == numbers and drawing("cuda") == torch.float32
+    monkeypatch.delattr(torch.cpu, "get_capabilities")  # an older PyTorch
+    assert drawing("cpu") == torch.float32
 
 
 # -- draw -------------------------------------------------------------------------------------

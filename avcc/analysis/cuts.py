@@ -14,8 +14,10 @@ _SIDE = 16  # of the small pictures that are compared
 def small(picture: np.ndarray) -> np.ndarray:
     """uint8 (256, 256, 3) -> float32 (16, 16, 3), means of its squares."""
     each = picture.shape[0] // _SIDE
-    squares = picture.reshape(_SIDE, each, _SIDE, each, 3)
-    return squares.mean((1, 3), dtype=np.float32)
+    # whole rows first, and in small integers: a tenth of the time of a mean over both
+    rows = picture.reshape(_SIDE, each, -1).sum(1, dtype=np.uint16)
+    sums = rows.reshape(_SIDE, _SIDE, each, 3).sum(2, dtype=np.uint32)
+    return sums.astype(np.float32) / each**2
 
 
 def cuts(changes: np.ndarray) -> tuple[int, ...]:

@@ -44,8 +44,9 @@ class Choice(NamedTuple):
 
 def detail(picture: np.ndarray) -> float:
     """Mean size of the brightness steps between neighbours in the middle of a picture."""
-    grey = picture[48:208, 48:208].mean(2)
-    return float(np.abs(np.diff(grey, axis=0)).mean() + np.abs(np.diff(grey, axis=1)).mean())
+    grey = picture[48:208, 48:208].sum(2, dtype=np.int16)  # three times as bright
+    steps = (np.abs(np.diff(grey, axis=axis)).mean() for axis in (0, 1))
+    return float(sum(steps)) / 3
 
 
 def chosen_keys(

@@ -100,7 +100,7 @@ class Renderer(nn.Module):
         """Decoded key frame (B, 3, 256, 256) in -1..1, its mesh (B, 478, 2), its bytes (B,), and
         how much restoration counts, (B,) in 0..1, unless that follows from them."""
         # channels last, or every warp of a feature would copy it first
-        x = F.pixel_unshuffle(picture, 2).contiguous(memory_format=torch.channels_last)
+        x = self._typed(F.pixel_unshuffle(picture, 2)).contiguous(memory_format=torch.channels_last)
         large = self.large(self.entry(x))
         middle = self.middle(self.to_middle(large))
         small = self.small(self.to_small(middle))
@@ -109,7 +109,8 @@ class Renderer(nn.Module):
         added = F.pixel_shuffle(self.restore_large(x), 2)
         share = restored_share(size) if share is None else share
         restored = picture + share[:, None, None, None] * added.float()
-        return KeyFeatures(restored, mesh, large, middle, small)
+        # what is warped is float32, whatever it was made in
+        return KeyFeatures(restored, mesh, large.float(), middle.float(), small.float())
 
     def forward(
         self,
@@ -138,11 +139,11 @@ class Renderer(nn.Module):
         """The same along flows (B, 64, 64, 2) that are known: no system of equations is solved."""
         with torch.autocast(mesh.device.type, enabled=False):
             maps = part_maps(mesh.float())
-        code = self.code(motion / 4)
+        code = self.code(self._typed(motion / 4))
         pairs = zip(keys, splines, strict=True)
         views = [self._view(key, spline, mesh, maps, code) for key, spline in pairs]
         shares = self._shares(views, prior)
-        y = self.join(_blend(shares, [v.seen for v in views]))
+        y = self.join(self._typed(_blend(shares, [v.seen for v in views])))
         opens = [share * v.open for share, v in zip(shares, views, strict=True)]
         flows = [v.flow for v in views]
 
@@ -151,8 +152,8 @@ class Renderer(nn.Module):
             size = features[0].shape[-1]
             seen = [warp(x, flow) for x, flow in zip(features, flows, strict=True)]
             if len(seen) == 1 and not torch.is_grad_enabled():
-                return seen[0].mul_(_sized(opens[0], size))
-            return _blend([_sized(x, size) for x in opens], seen)
+                return self._typed(seen[0].mul_(_sized(opens[0], size)))
+            return self._typed(_blend([_sized(x, size) for x in opens], seen))
 
         y = plus(y, warped([key.small for key in keys]))
         y = self.deeper(self.deep(silu(y)), code)
@@ -165,6 +166,10 @@ class Renderer(nn.Module):
             shown = [_blend([_sized(x, 256) for x in shares], shown)]
         # contiguous: channels that lie last are shuffled twice as slowly
         return plus(shown[0], F.pixel_shuffle(self.exit(silu(y)).contiguous(), 2).float())
+
+    def _typed(self, x: Tensor) -> Tensor:
+        """In what the weights are: float32, or bfloat16 where that is drawn with."""
+        return x.to(self.entry.weight.dtype)
 
     @staticmethod
     def _shares(views: Sequence[_View], prior: Tensor | None) -> Tensor:
@@ -186,7 +191,8 @@ class Renderer(nn.Module):
             (spline - grid(64, spline.device)).permute(0, 3, 1, 2) * 4,
             maps,
         ]
-        x = self.look(torch.cat(look, 1).contiguous(memory_format=torch.channels_last))
+        x = self._typed(torch.cat(look, 1)).contiguous(memory_format=torch.channels_last)
+        x = self.look(x)
         x = self.think(self.shrink(silu(x)), code)
         change = self.flow(F.silu(x)).float()
         fine = F.interpolate(change[:, :2], (64, 64), mode="bilinear", align_corners=False)
