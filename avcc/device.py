@@ -23,8 +23,10 @@ def device_named(name: str) -> str:
 def drawing(device: str) -> torch.dtype:
     """The numbers that pictures are drawn with: bfloat16 on CPUs that multiply them, at twice the
     speed of float32 (on others it is far slower); what is drawn differs by a level or two of 255.
+    ``ATEN_CPU_CAPABILITY=avx2`` in the environment, which is PyTorch's, keeps to float32.
     """
     # not every PyTorch tells
     told: Callable[[], Mapping[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)
-    quick = device == "cpu" and told().get("avx512_bf16")
+    used = torch.backends.cpu.get_cpu_capability() == "AVX512"
+    quick = device == "cpu" and used and told().get("avx512_bf16")
     return torch.bfloat16 if quick else torch.float32

@@ -84,7 +84,7 @@ def _versions_of_avcc() -> str:
 def _devices(device: str) -> str:
     import torch
 
-    from avcc.device import device_named
+    from avcc.device import device_named, drawing
 
     there = ["cpu"]
     if torch.cuda.is_available():
@@ -93,8 +93,9 @@ def _devices(device: str) -> str:
         ]
     if torch.mps.is_available():
         there.append("mps")
-    threads = torch.get_num_threads()
-    return f"{', '.join(there)}; {device} is {device_named(device)}; {threads} threads"
+    chosen, threads = device_named(device), torch.get_num_threads()
+    numbers = str(drawing(chosen)).removeprefix("torch.")
+    return f"{', '.join(there)}; {device} is {chosen}; {threads} threads; drawn in {numbers}"
 
 
 def _weights() -> str:

@@ -203,11 +203,16 @@ def _shipped(numbers: torch.dtype) -> Renderer:
     return loaded(Renderer(), tensors, "renderer.", "cpu", numbers)
 
 
-def test_bfloat16_is_for_those_who_multiply_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    for can, numbers in ((True, torch.bfloat16), (False, torch.float32)):
-        told = {"avx512_bf16": can}
-        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda told=told: told, raising=False)
-        assert drawing("cpu") == numbers and drawing("cuda") == torch.float32
+@pytest.mark.parametrize("can", [True, False])
+@pytest.mark.parametrize("used", ["AVX512", "AVX2"])
+def test_bfloat16_is_for_those_who_multiply_it(
+    monkeypatch: pytest.MonkeyPatch, can: bool, used: str
+) -> None:
+    told = {"avx512_bf16": can}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: told, raising=False)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: used)
+    wanted = torch.bfloat16 if can and used == "AVX512" else torch.float32
+    assert drawing("cpu") == wanted and drawing("cuda") == torch.float32
     monkeypatch.delattr(torch.cpu, "get_capabilities")  # an older PyTorch
     assert drawing("cpu") == torch.float32
 
