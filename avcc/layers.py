@@ -53,7 +53,8 @@ def loaded(
     device: str,
     numbers: torch.dtype = torch.float32,
 ) -> _Net:
-    """``net`` with the tensors whose names start with ``prefix``, for inference on ``device``."""
+    """``net`` with the tensors whose names start with ``prefix``, for inference on ``device``;
+    ``numbers``: what it holds and multiplies."""
     start = len(prefix)
     net.load_state_dict({k[start:]: v for k, v in tensors.items() if k.startswith(prefix)})
     return net.to(device, numbers).eval().requires_grad_(False)

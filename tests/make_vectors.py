@@ -1,7 +1,9 @@
 """``python -m tests.make_vectors``: files for ``tests/vectors``, one a feature, with today's model.
 
 Files that are there already are never touched: what was coded once must decode for good. Then
-``AVCC_REGENERATE=1 pytest tests/test_format_reader.py`` adds the fingerprints of new ones.
+``AVCC_REGENERATE=1 pytest tests/test_format_reader.py tests/test_media_vectors.py`` adds the
+fingerprints of new ones. Where renderer or vocoder are exchanged, ``vectors/media.json`` is made
+anew: write ``{}`` into it first.
 """
 
 from __future__ import annotations
