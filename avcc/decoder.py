@@ -9,7 +9,7 @@ import numpy as np
 
 from avcc import weights
 from avcc.analysis import identity
-from avcc.analysis.motion import banks
+from avcc.analysis.motion import ShapeBank, banks
 from avcc.device import drawing
 from avcc.diffusion.avdiff import AVDiff
 from avcc.diffusion.conditions import Conditions
@@ -23,7 +23,7 @@ from avcc.render.face import Renderer
 from avcc.render.scene import Composed, Scene
 from avcc.render.speak import Speaker
 from avcc.render.voice import Vocoder
-from avcc.stages import UNSENT, Crop, Features, KeyFrame, Latents, Symbols
+from avcc.stages import UNSENT, Crop, Features, Identity, KeyFrame, Latents, Symbols
 
 Part = tuple[int, int]  # frames from the first to before the second
 
@@ -47,16 +47,7 @@ class Decoder:
 
     def keys(self, symbols: Symbols) -> tuple[KeyFrame, ...]:
         """The decoded key frames. Raises ``FormatError`` where one is no picture."""
-        return tuple(
-            KeyFrame(
-                identity.shown_picture(one.picture, one.side),
-                self.shape.mesh(shape_vector(one)),
-                one.frame,
-                len(one.picture),
-                symbols.head.restored,
-            )
-            for one in symbols.identities
-        )
+        return decoded_keys(symbols.identities, self.shape, symbols.head.restored)
 
     def dequantised(self, symbols: Symbols) -> Features:
         """Features with decoded key frames. Raises ``FormatError`` where one is no picture."""
@@ -112,6 +103,23 @@ class Decoder:
 def decoder(model: bytes, device: str) -> Decoder:
     """The decoder of a model, made once. Raises ``ModelError`` where there is no such model."""
     return Decoder(model, device)
+
+
+def decoded_keys(
+    identities: Iterable[Identity], shape: ShapeBank, restored: float | None
+) -> tuple[KeyFrame, ...]:
+    """Key frames as they are decoded, which an encoder asks for as well. Raises ``FormatError``
+    where one is no picture."""
+    return tuple(
+        KeyFrame(
+            identity.shown_picture(one.picture, one.side),
+            shape.mesh(shape_vector(one)),
+            one.frame,
+            len(one.picture),
+            restored,
+        )
+        for one in identities
+    )
 
 
 def composed(

@@ -13,6 +13,7 @@ from avcc.analysis import identity
 from avcc.analysis.look import Look
 from avcc.container.write import pack_scene
 from avcc.container.write import write as written
+from avcc.decoder import decoded_keys
 from avcc.detail import restoration, sharpness
 from avcc.encoder import Encoder
 from avcc.entropy import coder
@@ -21,7 +22,7 @@ from avcc.portrait import portrait
 from avcc.prices import Prices
 from avcc.quantise.rate import STRIDES, Costs, Plan, ranked
 from avcc.quantise.scalar import STEPS
-from avcc.quantise.symbols import Tokens, motion_sent, shape_vector
+from avcc.quantise.symbols import Tokens, motion_sent
 from avcc.stages import (
     FRAME_RATE,
     Copy,
@@ -219,20 +220,11 @@ class Fitting:
             stream = again
         return Found(stream, symbols, plan)
 
-    def _shown(self, found: Found) -> list[KeyFrame]:
+    def _shown(self, found: Found) -> tuple[KeyFrame, ...]:
         """The key frames as they are decoded."""
-        pairs = zip(found.stream.identities, found.symbols.identities, strict=True)
-        mesh, share = self._nets.shape.mesh, found.stream.head.restored
-        return [
-            KeyFrame(
-                identity.shown_picture(data, side),
-                mesh(shape_vector(one)),
-                frame,
-                len(data),
-                share,
-            )
-            for (frame, side, _, data), one in pairs
-        ]
+        pairs = zip(found.symbols.identities, found.stream.identities, strict=True)
+        sent = [replace(one, picture=data, side=side) for one, (_, side, _, data) in pairs]
+        return decoded_keys(sent, self._nets.shape, found.stream.head.restored)
 
     def _costs(self) -> Costs:
         """What every motion and every voice would cost, and all else."""
