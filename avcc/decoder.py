@@ -15,6 +15,7 @@ from avcc.diffusion.avdiff import AVDiff
 from avcc.diffusion.conditions import Conditions
 from avcc.diffusion.driver import Driver
 from avcc.diffusion.estimate import fitting
+from avcc.diffusion.inbetween import Inbetween
 from avcc.diffusion.sample import sample
 from avcc.layers import loaded
 from avcc.quantise.symbols import Quantiser, fineness, shape_vector
@@ -39,8 +40,14 @@ class Decoder:
         nets = {part: weights.tensors(model, part) for part in weights.NETWORKS}
         self.estimator = loaded(fitting(nets["speech"]), nets["speech"], "estimator.", device)
         self.avdiff = loaded(AVDiff(), nets["avdiff"], "avdiff.", device)
-        drives = any(name.startswith("driver.") for name in nets["avdiff"])  # not in all models
+        # not all models have these
+        drives, fills = (
+            any(k.startswith(name) for k in nets["avdiff"]) for name in ("driver.", "inbetween.")
+        )
         self.driver = loaded(Driver(), nets["avdiff"], "driver.", device) if drives else None
+        self.inbetween = (
+            loaded(Inbetween(), nets["avdiff"], "inbetween.", device) if fills else None
+        )
         numbers = drawing(device)
         self.renderer = loaded(Renderer(), nets["renderer"], "renderer.", device, numbers)
         self.speaker = Speaker(loaded(Vocoder(), nets["vocoder"], "vocoder.", device))
@@ -74,6 +81,7 @@ class Decoder:
             sound=symbols.head.samples > 0,
             device=self.device,
             driver=self.driver,
+            inbetween=self.inbetween,
         )
         count = symbols.head.frames
         mel, motion = sample(self.avdiff, condition, count, seed, steps, progress, windows)

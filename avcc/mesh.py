@@ -40,3 +40,12 @@ def opening(mesh: np.ndarray, pairs: tuple[tuple[int, int], ...] = MOUTH_GAPS) -
     """Mean distance of pairs of points of a mesh (478, 2), in sizes of the face."""
     upper, lower = (mesh[[pair[i] for pair in pairs]] for i in (0, 1))
     return float(np.linalg.norm(upper - lower, axis=1).mean() / face_size(mesh))
+
+
+def point_weights() -> np.ndarray:
+    """How much each mesh point counts, float32 (478,)."""
+    weight = np.ones(POINTS, np.float32)
+    weight[list(LIPS)] = 2.5
+    weight[list(EYES)] = 2.0
+    weight[list(IRISES)] = 1.5
+    return weight

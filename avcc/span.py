@@ -18,9 +18,9 @@ from avcc.errors import AvccError, FormatError
 from avcc.shots import neighbours
 from avcc.stages import FRAME_RATE, PITCH_FRAMES, SAMPLES_PER_FRAME, Stream
 
-# Frames beyond a window that it depends on: estimator and driver hear 40, motion is interpolated
-# between codes that lie up to 50 apart.
-REACH = 50
+# Frames beyond a window that it depends on: up to 290 are estimated and followed together
+# (``diffusion.conditions``), motion is interpolated between codes that lie up to 50 apart.
+REACH = 340
 # Frames beside one whose mel may decide how it sounds: a piece of a voice, and where it may end.
 HEARD = 160
 

@@ -13,10 +13,10 @@ from avcc.analysis import identity, look
 from avcc.analysis.acoustic import AcousticEncoder, VoiceEncoder
 from avcc.analysis.audiomae import PATCH, ROWS, AudioMAE, patches
 from avcc.analysis.mel import LEVEL, SCALE, SILENCE, LogMel, mel_bank
-from avcc.analysis.motion import MotionBank, ShapeBank, point_weights
+from avcc.analysis.motion import MotionBank, ShapeBank
 from avcc.analysis.speech import Ear, active_level, centred, mae_features, silent_frames, windows
 from avcc.errors import FormatError, MediaError
-from avcc.mesh import POINTS, face_size
+from avcc.mesh import POINTS, face_size, point_weights
 from avcc.pictures import resized
 from avcc.stages import BANDS, LATENT, MOTION, SHAPE, VOICE, Clip
 

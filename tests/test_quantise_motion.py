@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 
 from avcc import weights
+from avcc.analysis.motion import MotionBank
 from avcc.entropy.context import segment
 from avcc.entropy.count import Cost, segment_bits
 from avcc.entropy.forecast import motion_prices
 from avcc.entropy.primitive import Ask
 from avcc.entropy.tables import ESCAPE, REACH, Codebook
-from avcc.quantise.motion import FURTHEST, NEAR, MotionPaths, _prices
+from avcc.mesh import LIPS, POINTS
+from avcc.quantise.motion import A_BIT, FURTHEST, LIPS_WEIGHT, NEAR, MotionPaths, _prices
 from avcc.quantise.scalar import STEPS, rounded, steady
 from avcc.stages import MOTION, OperatingPoint, Segment
 
@@ -74,11 +76,24 @@ def test_fewer_bits_for_their_error(
         chosen = paths.codes(motion[None], stride, step)[0]
         at = motion[::stride]
         for i, codes in enumerate((chosen, steady(at, STEPS[step]), rounded(at, STEPS[step]))):
-            away = np.square((drawn(codes, 100, stride, step) - motion) / STEPS[step]).sum()
+            away = np.square((drawn(codes, 100, stride, step) - motion) / STEPS[step])
+            away = (away * paths.weight).sum()
             totals[i] += away, bits(book, codes, 100, stride, step)
-    sums = totals @ [1.0, 0.25 * stride]
+    sums = totals @ [1.0, A_BIT * stride]
     assert sums[0] < 0.99 * sums[1:].min()
     assert totals[0, 1] < 0.97 * totals[1:, 1].min()
+
+
+def test_lips_weigh_more(book: Codebook, paths: MotionPaths) -> None:
+    """Each direction by its share of lips: a head that moves as a whole has none."""
+    assert paths.weight.shape == (MOTION,) and 1 <= paths.weight.min() < 1.01
+    bank = MotionBank(book.arrays["motion.directions"].astype(np.float32))
+    face = np.random.default_rng(0).uniform(0.3, 0.7, (POINTS, 2)).astype(np.float32)
+    most = int(paths.weight.argmax())
+    moved = bank.meshes(np.eye(MOTION, dtype=np.float32)[most][None], face)[0] - face
+    lips = moved[list(LIPS)] - moved[list(LIPS)].mean(0)
+    share = np.square(lips).sum() / np.square(moved).sum()
+    assert paths.weight[most] == pytest.approx(1 + LIPS_WEIGHT * share, rel=1e-3)
 
 
 def test_segments_side_by_side_are_as_alone(paths: MotionPaths) -> None:

@@ -25,10 +25,10 @@ from avcc.span import HEARD, REACH, span
 from avcc.stages import PITCH_FRAMES, SEGMENT_FRAMES, Clip, Symbols
 
 VECTORS = Path(__file__).parent / "vectors"
-FRAMES = 1130  # 45 s: twelve segments, eight windows
+FRAMES = 1630  # 65 s: seventeen segments, ten windows
 LEVEL = 3.0  # dB: the level of a part follows from what is heard in it, not from all of the clip
-DRAWN = (12.0, 43.0)  # the parts of which pictures are looked at
-PARTS = [(0.0, 1.0), (12.0, 3.0), (23.92, 0.5), (43.0, None), (30.5, 0.04)]
+DRAWN = (12.0, 62.0)  # the parts of which pictures are looked at
+PARTS = [(0.0, 1.0), (12.0, 3.0), (23.92, 0.5), (62.0, None), (30.5, 0.04)]
 
 
 def symbols_of(name: str) -> Symbols:
@@ -143,8 +143,8 @@ def test_the_whole_is_a_part_too() -> None:
 
 
 def test_what_is_no_part() -> None:
-    for start, duration in ((45.2, None), (1e9, 1.0), (-1.0, 1.0), (1.0, 0.0), (float("nan"), 1.0)):
-        with pytest.raises(AvccError, match=r"lasts 45\.20 s"):
+    for start, duration in ((65.2, None), (1e9, 1.0), (-1.0, 1.0), (1.0, 0.0), (float("nan"), 1.0)):
+        with pytest.raises(AvccError, match=r"lasts 65\.20 s"):
             avcc.decode(long(), start=start, duration=duration)
     stream = read(long())
     other = replace(stream, head=replace(stream.head, rate=Fraction(30)))

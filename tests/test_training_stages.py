@@ -28,8 +28,10 @@ from avcc.training.acoustic import AcousticStage
 from avcc.training.audiomae import AudioMAEStage
 from avcc.training.avdiff import AVDiffStage
 from avcc.training.data import Voices, part, voices
-from avcc.training.driver import DriverStage, disguised
+from avcc.training.disguise import disguised
+from avcc.training.driver import DriverStage
 from avcc.training.export import save_weights
+from avcc.training.inbetween import InbetweenStage
 from avcc.training.loop import Options
 from avcc.training.renderer import RendererStage
 from avcc.training.semantic import kmeans
@@ -147,11 +149,18 @@ def test_acoustic_and_avdiff_take_a_step(cache: Path, work: Path) -> None:
     with torch.no_grad():
         figures = driver.validate(driver.nets)
     assert abs(figures["correlation"]) <= 1 and 0 < figures["lips"] < 50 and figures["spread"] > 0
+    between = InbetweenStage(options(cache, work))
+    drawn = one_step(between)
+    assert all(k.startswith("inbetween.") for k in drawn)
+    with torch.no_grad():
+        figures = between.validate(between.nets)
+    assert 0 < figures["line"] < 50 and figures["score"] == figures["lips"] / figures["line"]
     # all go on from what they have written, codebooks included
     for old, kind in (
         (load_file(work / "acoustic.safetensors"), AcousticStage),
         (written, AVDiffStage),
         (lips, DriverStage),
+        (drawn, InbetweenStage),
     ):
         fresh = kind(replace(options(cache, work), seed=1))
         fresh.begin(old)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from functools import lru_cache
-from math import ceil, log
+from math import log
 
 import av
 import numpy as np
@@ -22,8 +22,9 @@ from avcc.stages import SIDE
 # Sizes that a key frame may be coded at, and from how many bytes on each looks best.
 SIDES = {256: 900, 192: 500, 128: 130, 64: 0}
 CRFS = 8, 63
-FALLS = 0.065  # of the logarithm of a picture's bytes, for each unit of CRF
+FALLS = 0.06  # of the logarithm of a picture's bytes, for each unit of CRF
 CLOSE = 0.985  # of a budget, that is enough of it
+TRIES = 5  # along lines, before it's halved
 TYPICAL, TYPICAL_CRF = 850, 44  # bytes of a validation face, mean, at a quality
 _TEMPORAL_DELIMITER = b"\x12\x00"
 
@@ -112,9 +113,10 @@ def fitting_picture(
 
 def _largest(picture: np.ndarray, side: int, budget: int, preset: int) -> bytes | None:
     """The picture at the least CRF that fits, or nearly: the logarithm of its bytes falls evenly
-    with the CRF, so two or three tries come within a hundredth of the budget."""
+    with the CRF, so two to four tries come within a hundredth of the budget."""
     fails, fits = 4 * CRFS[0] - 1, 4 * CRFS[1] + 1  # quarters, both beyond what there is
-    best, at, falls = None, 4 * TYPICAL_CRF, FALLS / 4
+    best, at = None, 4 * TYPICAL_CRF
+    wanted = log(budget * (1 + CLOSE) / 2)
     sizes: dict[int, float] = {}
     while True:
         data = coded_picture(picture, side, at / 4, preset)
@@ -125,12 +127,23 @@ def _largest(picture: np.ndarray, side: int, budget: int, preset: int) -> bytes 
             fails = at
         if fits - fails <= 1 or (best and len(best) >= CLOSE * budget):
             return best
-        if len(sizes) > 1:
-            (x, one), (y, other) = list(sizes.items())[-2:]
-            falls = max(FALLS / 16, (one - other) / (y - x))
-        at += ceil((sizes[at] - log(budget)) / falls)
-        if len(sizes) > 3 or not fails < at < fits:
-            at = (fails + fits) // 2
+        at = min(max(round(_crossing(sizes, fails, fits, wanted)), fails + 1), fits - 1)
+
+
+def _crossing(sizes: dict[int, float], fails: int, fits: int, wanted: float) -> float:
+    """Where the logarithm of the bytes, known as ``sizes`` by CRF, would be ``wanted``: on the line
+    from the CRF that ``fails`` to the one that ``fits``, in the middle where that didn't help; by
+    how it falls so far where only one of them is known, farther with every try."""
+    if fails in sizes and fits in sizes:
+        if len(sizes) > TRIES:
+            return (fails + fits) / 2
+        falls = max(1e-9, (sizes[fails] - sizes[fits]) / (fits - fails))
+        return fails + (sizes[fails] - wanted) / falls
+    near, far = (fits, max(sizes)) if fits in sizes else (fails, min(sizes))
+    falls = (sizes[near] - sizes[far]) / (far - near) if far != near else FALLS / 4
+    step = (sizes[near] - wanted) / min(max(falls, FALLS / 8), FALLS / 2)
+    least = len(sizes) - 1
+    return near + (min(step, -least) if near == fits else max(step, least))
 
 
 def fitting_pictures(pictures: Sequence[np.ndarray], budget: int) -> list[tuple[bytes, int]] | None:

@@ -14,16 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from avcc.mesh import EYES, IRISES, LIPS, POINTS, face_size
-
-
-def point_weights() -> np.ndarray:
-    """How much each mesh point counts, float32 (478,)."""
-    weight = np.ones(POINTS, np.float32)
-    weight[list(LIPS)] = 2.5
-    weight[list(EYES)] = 2.0
-    weight[list(IRISES)] = 1.5
-    return weight
+from avcc.mesh import POINTS, face_size, point_weights
 
 
 @dataclass(frozen=True)

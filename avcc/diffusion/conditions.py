@@ -10,11 +10,13 @@ from avcc.analysis.mel import SILENCE
 from avcc.diffusion.avdiff import Condition
 from avcc.diffusion.driver import Driver, audible, filled
 from avcc.diffusion.estimate import Estimator
+from avcc.diffusion.inbetween import Inbetween
 from avcc.diffusion.schedule import DRIVEN_OFF, MEL_UNSENT, between, gaps, mel_off
 from avcc.layers import halve
 from avcc.stages import BANDS, UNSENT, VOICE, Features, Latents
 
-# Tokens estimated at a time, and beyond each side: the driver hears 12, the estimator 18 of them.
+# Tokens estimated at a time, and beyond each side: driver and in-betweens hear 12, the estimator 18
+# of them. In-betweens follow what was sent of all of them.
 WINDOW, MARGIN = 250, 40
 
 
@@ -24,7 +26,7 @@ class Conditions:
     ``scale``: float32 (K,), spread of each motion coefficient; ``step``: float32 (N,), of their
     quantiser; ``layers``: int (N,), acoustic layers sent; ``shape``: float32 (24,), of the key
     face; ``sound``: whether the clip has any; ``driver``: what moves the mouth where no motion was
-    sent, if there is one.
+    sent; ``inbetween``: the same between frames of which it was, if there are such.
     """
 
     def __init__(
@@ -39,15 +41,19 @@ class Conditions:
         sound: bool,
         device: str,
         driver: Driver | None = None,
+        inbetween: Inbetween | None = None,
     ) -> None:
         self._features, self._scale, self._device = features, scale, device
         self._voice = self._tensor(features.voice[:VOICE] * sound)
         self._shape = self._tensor(shape)
-        self._estimator, self._driver = estimator, driver
+        self._estimator, self._driver, self._inbetween = estimator, driver, inbetween
         unsent = features.semantic == UNSENT
         self._motion, self._motion_off = between(features.motion / scale, step[:, None] / scale)
         self._sent = ~np.isnan(features.motion[:, 0])
-        self._share = audible(unsent) * _in_gaps(self._sent) * (driver is not None)
+        lost = _in_gaps(self._sent)
+        self._share = audible(unsent) * lost * (driver is not None)
+        off = audible(unsent) * ~lost * ~self._sent * self._sent.any()
+        self._off, self._straight = off * (inbetween is not None), self._motion.copy()
         self._driven = np.zeros_like(self._motion)
         self._mel_off = np.where(unsent, MEL_UNSENT, mel_off(layers))[:, None]
         self._mel = np.zeros((len(unsent), 2 * BANDS), np.float32)
@@ -91,15 +97,20 @@ class Conditions:
         mel = halve(mel.float()).masked_fill((token == UNSENT)[..., None], 0)
         self._mel[here] = mel[0, a - w.start :][:WINDOW].cpu().numpy()
         self._known.add(a)
-        if self._driver is None or not self._share[here].any():
-            return
         silent, unsent = self._tensor(f.silent[w])[None], (token == UNSENT).float()
-        mel = mel.masked_fill(silent[..., None] > 0, SILENCE)
-        moved = self._driver(mel, silent, unsent, self._shape[None])
-        self._driven[here] = moved[0, a - w.start :][:WINDOW].float().cpu().numpy()
-        if not self._sent.any():
-            self._motion[here] = self._share[here, None] * self._driven[here]
-            self._motion_off[here] = DRIVEN_OFF
+        heard = mel.masked_fill(silent[..., None] > 0, SILENCE), silent, unsent
+        if self._driver is not None and self._share[here].any():
+            moved = self._driver(*heard, self._shape[None])
+            self._driven[here] = moved[0, a - w.start :][:WINDOW].float().cpu().numpy()
+            if not self._sent.any():
+                self._motion[here] = self._share[here, None] * self._driven[here]
+                self._motion_off[here] = DRIVEN_OFF
+        known = np.flatnonzero(self._sent[w])
+        if self._inbetween is not None and self._off[here].any() and len(known):
+            straight, sent = self._tensor(self._straight[w])[None], torch.from_numpy(known)
+            moved = self._inbetween(*heard, straight, sent.to(self._device))
+            moved = moved[0, a - w.start :][:WINDOW].float().cpu().numpy()
+            self._motion[here] = self._straight[here] + self._off[here, None] * moved
 
     def _tensor(self, x: np.ndarray) -> Tensor:
         return torch.from_numpy(np.asarray(x, np.float32)).to(self._device)

@@ -5,7 +5,9 @@ Face meshes tremble by a fraction of a step from frame to frame, and following t
 makes the picture tremble too; a frame between two that are sent is drawn from both. So the best
 path of each coefficient through the indices near it is found (Viterbi 1967), by the bits that the
 tables ask for and the squared error of all frames together (rate-distortion optimised
-quantisation, as video coders have it). Only an encoder does this; a decoder needn't know.
+quantisation, as video coders have it). What moves lips weighs more: they move by less than heads
+do, so that coarse steps would still them first, and are what a viewer looks at. Only an encoder
+does this; a decoder needn't know.
 """
 
 from __future__ import annotations
@@ -18,12 +20,14 @@ import numpy as np
 
 from avcc.entropy.forecast import motion_prices
 from avcc.entropy.tables import BOUNDS, ESCAPE, REACH, TOTAL, Codebook
+from avcc.mesh import LIPS, POINTS, point_weights
 from avcc.quantise.scalar import STEPS, steady
 from avcc.stages import SEGMENT_FRAMES
 
 # What a bit has to save of the squared error, summed over frames, in squared steps, for each frame
 # from one code to the next: the best of several on validation clips (docs/training.md).
-A_BIT = 0.25
+A_BIT = 0.4
+LIPS_WEIGHT = 10  # of the displacement of lips about their own centre, beside that of all points
 NEAR = np.arange(-2, 3)  # steps from the nearest index, what is tried
 PASSES = 2  # the rows that price a path follow from the path before
 FORETOLD = 2  # the same of what a prior asks for, where the codebook has one
@@ -42,6 +46,7 @@ class MotionPaths:
         self._firsts = _prices(book.table("motion_first"))
         self._first_rows = np.array(book.motion_first)  # (steps, K)
         self._start = np.array(book.motion_start)
+        self.weight = _weight(book)  # (K,)
 
     def codes(self, motion: np.ndarray, stride: int, step: int, draft: bool = False) -> np.ndarray:
         """Indices int64 (S, rows, K) for S segments of coefficients float32 (S, T, K), of which
@@ -98,8 +103,8 @@ class MotionPaths:
         near = np.rint(scaled[:, at]).astype(np.int64)
         values = near[..., None] + NEAR  # S, rows, K, candidates
         stride = int(at[1]) if len(at) > 1 else 1
-        worth = A_BIT * stride
-        away = np.square(scaled[:, at, :, None] - values)
+        worth, weight = A_BIT * stride, self.weight[:, None]
+        away = weight * np.square(scaled[:, at, :, None] - values)
         total = away[:, 0] + worth * _priced(
             self._firsts, self._first_rows[step, :, None], values[:, 0]
         )
@@ -111,7 +116,7 @@ class MotionPaths:
             for j in range(1, stride):
                 drawn = before + (now - before) * (j / stride)
                 true = scaled[:, at[t - 1] + j, :, None, None]
-                reach += np.square(true - drawn)
+                reach += weight[..., None] * np.square(true - drawn)
             back[:, t], total = reach.argmin(2), reach.min(2)
         out = np.empty(near.shape, np.int64)
         chosen = total.argmin(-1)[..., None]
@@ -132,6 +137,20 @@ class MotionPaths:
             out[:, t] = np.searchsorted(BOUNDS, mean, side="right") * 3 + activity
             mean = mean + ((size - mean) >> 2)
         return out
+
+
+def _weight(book: Codebook) -> np.ndarray:
+    """How much each coefficient's error counts, float32 (K,): more, the more of what its direction
+    moves is lips about their own centre; alike, if the codebook doesn't say what directions are."""
+    directions = book.arrays.get("motion.directions")
+    if directions is None:
+        return np.ones(len(book.motion_start[0]), np.float32)
+    moved = directions.astype(np.float32).reshape(len(directions), POINTS, 2)
+    moved = moved / point_weights()[:, None]
+    lips = moved[:, list(LIPS)]
+    lips = lips - lips.mean(1, keepdims=True)
+    share: np.ndarray = np.square(lips).sum((1, 2)) / np.square(moved).sum((1, 2))
+    return 1 + LIPS_WEIGHT * share
 
 
 def _by_prior(prices: np.ndarray, t: int, changes: np.ndarray) -> np.ndarray:

@@ -10,17 +10,21 @@ from pathlib import Path
 
 import numpy as np
 from safetensors.torch import load_file
+from torch import Tensor
 
 from avcc.codec import DEFAULT_STEPS
 from avcc.diffusion import sample
-from avcc.diffusion.avdiff import fitting
+from avcc.diffusion.avdiff import AVDiff, fitting
+from avcc.diffusion.inbetween import Inbetween
 from avcc.entropy.count import segment_bits
 from avcc.evaluation.picture import correlation, mouth_openings
 from avcc.layers import loaded
 from avcc.training.held import Held, held, mouths
 
 Schedule = tuple[int, float, float]
-Variant = tuple[str, Schedule]  # a file of weights, or "" for the shipped ones
+Variant = tuple[str, Schedule]  # a file of weights, STRAIGHT, or "" for the shipped ones
+STRAIGHT = "straight lines"
+Networks = tuple[AVDiff, Inbetween | None]
 
 # Steps (0: no diffusion), share of the noise in mel and in motion.
 VARIANTS: tuple[Schedule, ...] = (
@@ -41,27 +45,38 @@ def ablate(
     """Print one line a variant: mel error, PESQ, STOI, mesh and mouth error in % of the eyes,
     correlation of mouth openings with the true ones, and their spread as a share of theirs.
 
-    ``nets``: files of AVDiff's weights to compare, as the decoder uses them, instead of variants of
-    the shipped ones.
+    ``nets``: files of AVDiff's weights, or of in-betweens', to compare, as the decoder uses them,
+    instead of variants of the shipped ones; beside them ``STRAIGHT``, without in-betweens.
     """
     usual = (DEFAULT_STEPS, sample.MEL_NOISE, sample.MOTION_NOISE)
     loads = {str(path): load_file(path) for path in nets}
     variants: list[Variant] = [("", variant) for variant in VARIANTS]
     if nets:
-        variants = [("", VARIANTS[0]), *((name, usual) for name in loads)]
+        named = [STRAIGHT, *loads]
+        variants = [(name, schedule) for name in named for schedule in (VARIANTS[0], usual)]
     found: dict[Variant, list[list[float]]] = {v: [] for v in variants}
     motion_bits = []
     for clip in held(data, bitrate, count, seconds, mode):
         motion_bits.append(_motion_rate(clip))
+        own = clip.nets.avdiff, clip.nets.inbetween
         for name, schedule in variants:
-            if name:
-                clip.nets.avdiff = loaded(fitting(loads[name]), loads[name], "avdiff.", "cpu")
+            clip.nets.avdiff, clip.nets.inbetween = _networks(own, name, loads.get(name, {}))
             steps, sample.MEL_NOISE, sample.MOTION_NOISE = schedule
             found[name, schedule].append(_figures(clip, steps))
+        clip.nets.avdiff, clip.nets.inbetween = own
     print(f"{len(motion_bits)} clips, {np.mean(motion_bits):.0f} bit/s of motion on the mean")
     print("steps, mel noise, motion noise: mel error, PESQ, STOI, mesh %, mouth %, corr., spread")
     for (name, schedule), rows in found.items():
         print(name, schedule, *(f"{x:.3f}" for x in np.nanmean(rows, 0)))
+
+
+def _networks(own: Networks, name: str, tensors: dict[str, Tensor]) -> Networks:
+    """AVDiff and in-betweens of a variant: a decoder's own but for what the file holds."""
+    if name == STRAIGHT:
+        return own[0], None
+    if any(key.startswith("inbetween.") for key in tensors):
+        return own[0], loaded(Inbetween(), tensors, "inbetween.", "cpu")
+    return (loaded(fitting(tensors), tensors, "avdiff.", "cpu"), own[1]) if name else own
 
 
 def _figures(clip: Held, steps: int) -> list[float]:

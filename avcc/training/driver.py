@@ -2,52 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from avcc.analysis.mel import SCALE, SILENCE, LogMel
-from avcc.analysis.motion import MotionBank, ShapeBank
 from avcc.diffusion.driver import Driver
 from avcc.evaluation.picture import correlation, mouth_openings
-from avcc.layers import halve
-from avcc.mesh import LIPS, face_size
-from avcc.stages import BANDS, SILENT
-from avcc.training.acoustic import Speech
 from avcc.training.export import grown
 from avcc.training.loop import Options, Stage
 from avcc.training.mouth import Mouth, gaps
-from avcc.training.talks import Talk, talks
+from avcc.training.takes import Takes, chances, cut, lips_off
 
 FRAMES = 96
-LAYERS = (0, 2, 6)  # acoustic layers of the mels that are heard, beside the true one
-KEYS = 0.4  # share of a clip's frames, the most typical, that may be its key frame
 MOVED = 0.1  # mouth of one unit of the network's output, so that outputs are near one
 CORRELATION = 3.0  # weight of the correlation of openings against the lips' distance
-KNOTS = np.linspace(0, BANDS - 1, 6)
-
-
-@dataclass(frozen=True)
-class Take:
-    """One clip of T frames: ``mels`` float16 (1 + layers, T, 160), the true one first; ``silent``
-    bool (T,); ``places`` float32 (T, K) on the motion directions, straight over gaps; of the
-    frames with a face: ``mesh`` (T, 478, 2), ``size`` (T,), ``shape`` (T, 24); ``keys``: frames
-    that may be the key frame, the best first."""
-
-    mels: np.ndarray
-    silent: np.ndarray
-    places: np.ndarray
-    mesh: np.ndarray
-    size: np.ndarray
-    shape: np.ndarray
-    keys: np.ndarray
-
-    def coefficients(self, key: int) -> np.ndarray:
-        """Motion (T, K) relative to one frame."""
-        return (self.places - self.places[key]) / self.size[key]
 
 
 class DriverStage(Stage):
@@ -59,21 +28,15 @@ class DriverStage(Stage):
     def __init__(self, options: Options) -> None:
         super().__init__(options)
         torch.manual_seed(options.seed)
-        arrays = np.load(options.work / "motion.npz")
-        self.bank = MotionBank(arrays["motion.directions"])
-        self.shapes = ShapeBank(arrays["shape.mean"], arrays["shape.directions"])
-        self.scale = arrays["motion.scale"]
+        takes = Takes(options)
+        self.bank, self.scale = takes.bank, takes.scale
         driver = Driver(dropout=0.2)
         self.mouth = Mouth.of(self.bank, self.scale, len(driver.mouth))
         driver.mouth.copy_(torch.from_numpy(self.mouth.directions) * MOVED)
         self.nets["driver"] = driver
         self.optims["driver"] = self.adam(driver, 2e-3, weight_decay=0.05)
-        self.speech = Speech(options.work, options.device)
-        self.mel = LogMel().to(options.device)
-        self.takes = self._takes("train", options.tier)
-        self.held = self._takes("val", "PW")
-        weights = np.array([len(t.silent) for t in self.takes], np.float64) ** 0.7
-        self.chance = weights / weights.sum()
+        self.takes, self.held = takes("train", options.tier), takes("val", "PW")
+        self.chance = chances(self.takes)
 
     def begin(self, tensors: dict[str, Tensor]) -> None:
         driver = self.nets["driver"]
@@ -81,69 +44,18 @@ class DriverStage(Stage):
         grown(driver, tensors, "driver")
         driver.rest.copy_(tensors["driver.rest"])
 
-    # -- the material ---------------------------------------------------------------------------
-
-    def _takes(self, split: str, tier: str) -> list[Take]:
-        """Every clip of a split in which a face is seen and a voice is heard."""
-        found = talks(self.o.cache, self.o.work, split, tier, self.o.device)
-        return [self._take(t) for t in found if t.wave is not None]
-
-    @torch.no_grad()
-    def _take(self, talk: Talk) -> Take:
-        mesh, wave, tokens = talk.mesh, talk.wave, talk.tokens
-        assert mesh is not None and wave is not None and tokens is not None
-        mel = self.mel(torch.from_numpy(wave)[None].to(self.o.device))
-        silent, token = tokens == SILENT, torch.from_numpy(tokens)[None].to(mel.device)
-        least = self.speech.fewest
-        depths = torch.tensor([max(n, least) for n in LAYERS], device=mel.device).split(1)
-        mels = [mel, *(self.speech.decoded(mel, token, layers) for layers in depths)]
-        stack = halve(torch.cat(mels)).cpu().numpy()
-        stack[:, silent] = SILENCE
-        seen = np.flatnonzero(~np.isnan(mesh[:, 0, 0]))
-        places = np.stack([self.bank.project(m) for m in mesh[seen]])
-        frames = np.arange(len(mesh))
-        whole = np.stack([np.interp(frames, seen, column) for column in places.T], 1)
-        shape = np.zeros((len(mesh), len(self.shapes.directions)), np.float32)
-        shape[seen] = [self.shapes.vector(m)[3:] for m in mesh[seen]]
-        keys = seen[_typical(places, mesh[seen])]
-        keys = keys[: max(1, int(KEYS * len(keys)))]
-        size = face_size(mesh)
-        return Take(
-            stack.astype(np.float16), silent, whole.astype(np.float32), mesh, size, shape, keys
-        )
-
     def _drawn(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """A batch of cuts, played a little faster or slower, by another voice in another room."""
+        """A batch of cuts."""
         rows = []
         for _ in range(self.batch):
             take = self.takes[rng.choice(len(self.takes), p=self.chance)]
-            count, pace = len(take.silent), np.exp(rng.uniform(-0.15, 0.15))
-            first = rng.uniform(0, max(0.0, count - 1 - pace * FRAMES))
-            at = first + pace * np.arange(FRAMES)
-            inside, at = at <= count - 1, np.minimum(at, count - 1)
-            mel = _between(take.mels[rng.integers(0, len(take.mels))], at)
-            silent = take.silent[at.round().astype(int)]
-            unsent = np.zeros(FRAMES, bool)
-            if rng.random() < 0.15:
-                begin = rng.integers(0, FRAMES)
-                unsent[begin : begin + rng.integers(10, 60)] = True
-            key = int(rng.choice(take.keys))
-            goal = (_between(take.places, at) - take.places[key]) / take.size[key] / self.scale
-            mel = np.where(unsent[:, None], np.float32(0), disguised(rng, mel))
-            rows.append(
-                {
-                    "mel": mel,
-                    "silent": silent & ~unsent,
-                    "unsent": unsent,
-                    "shape": take.shape[key],
-                    "goal": goal,
-                    "gap": gaps(take.mesh[key : key + 1])[0] / take.size[key],
-                    "counts": inside & ~unsent,
-                }
-            )
+            row = cut(rng, take, FRAMES)
+            key = int(row.pop("key"))
+            row["goal"] = row.pop("motion") / self.scale
+            row["shape"] = take.shape[key]
+            row["gap"] = gaps(take.mesh[key : key + 1])[0] / take.size[key]
+            rows.append(row)
         return {k: np.stack([row[k] for row in rows]).astype(np.float32) for k in rows[0]}
-
-    # -- the stage ------------------------------------------------------------------------------
 
     def _losses(self, made: Tensor, x: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Distance of the lips' shape, and one less the correlation of openings."""
@@ -199,58 +111,10 @@ class DriverStage(Stage):
             opened, opens = mouth_openings(true), mouth_openings(moved)
             alike = correlation(opened, opens)
             spread = opens.std() / max(float(opened.std()), 1e-6)
-            rows.append([alike, spread, _lips_off(moved, true), _lips_off(still, true)])
+            rows.append([alike, spread, lips_off(moved, true), lips_off(still, true)])
         alike, spread, lips, still = np.nanmean(rows, 0) if rows else np.zeros(4)
         figures = {"correlation": alike, "spread": spread, "lips": lips, "still": still}
         return {"score": 1 - float(alike)} | {k: float(v) for k, v in figures.items()}
 
     def export(self, nets: nn.ModuleDict) -> dict[str, Tensor]:
         return {f"driver.{k}": v for k, v in nets["driver"].state_dict().items()}
-
-
-def disguised(rng: np.random.Generator, mel: np.ndarray) -> np.ndarray:
-    """Mel (T, 160) of another speaker, room and level: formants moved, coloured, at times with
-    noise under it or without some bands."""
-    x = mel.reshape(len(mel), 2, BANDS)
-    at = np.arange(BANDS) * np.exp(0.12 * rng.normal()) + 0.5 * rng.normal()
-    low = np.clip(at.astype(int), 0, BANDS - 2)
-    part = np.clip(at - low, 0, 1).astype(np.float32)
-    x = x[:, :, low] * (1 - part) + x[:, :, low + 1] * part
-    x = x + _curve(0.15 * rng.normal(size=len(KNOTS)) + 0.1 * rng.normal())
-    if rng.random() < 0.3:
-        noise = _curve(rng.uniform(-1.6, -0.3) + 0.3 * rng.normal(size=len(KNOTS)))
-        noise = noise + 0.2 * rng.normal(size=x.shape)
-        x = np.logaddexp(SCALE * x, SCALE * noise) / SCALE
-    x = np.maximum(x, SILENCE)
-    if rng.random() < 0.5:
-        first = rng.integers(0, BANDS - 10)
-        x[:, :, first : first + rng.integers(2, 14)] = 0
-    return x.reshape(mel.shape).astype(np.float32)
-
-
-def _curve(knots: np.ndarray) -> np.ndarray:
-    return np.interp(np.arange(BANDS), KNOTS, knots)
-
-
-def _between(x: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """Rows of ``x`` at fractional places, straight between."""
-    low = at.astype(int)
-    high = np.minimum(low + 1, len(x) - 1)
-    part = (at - low)[:, None].astype(np.float32)
-    return x[low].astype(np.float32) * (1 - part) + x[high].astype(np.float32) * part
-
-
-def _typical(places: np.ndarray, mesh: np.ndarray) -> np.ndarray:
-    """Order of frames by how well they would do as key frame, much as ``analysis.keys`` has it."""
-    others = places[:: max(1, len(places) // 96)]
-    away = np.linalg.norm(places[:, None] - others[None], axis=-1).mean(1) / face_size(mesh)
-    opened = np.linalg.norm(gaps(mesh), axis=-1).mean(1)
-    best = np.quantile(opened, 0.6)
-    return np.argsort((away + 0.05) * (1 + 0.7 * abs(opened - best) / (best + 0.02)))
-
-
-def _lips_off(mesh: np.ndarray, true: np.ndarray) -> float:
-    """Distance of the lips about their own centre, in % of the eye distance."""
-    eyes = np.linalg.norm(true[:, 33] - true[:, 263], axis=-1)[:, None]
-    off = (mesh - true)[:, list(LIPS)]
-    return float((np.linalg.norm(off - off.mean(1, keepdims=True), axis=-1) / eyes).mean() * 100)

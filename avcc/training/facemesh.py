@@ -9,11 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from avcc.analysis.motion import point_weights
 from avcc.evaluation.picture import eye_distances
 from avcc.media.facenet import MODES, MeshNet
 from avcc.media.upright import frames_of
-from avcc.mesh import EYES, LIPS, POINTS
+from avcc.mesh import EYES, LIPS, POINTS, point_weights
 from avcc.training.data import Part, part
 from avcc.training.export import restore
 from avcc.training.facecuts import FaceCuts

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from avcc.analysis.motion import point_weights
+from avcc.mesh import point_weights
 from avcc.training.tflite import Graph
 
 SIDE = 192  # pixels of the upright face that the network sees

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from avcc import weights
-from avcc.analysis.motion import MotionBank, ShapeBank, point_weights
-from avcc.mesh import LIPS, face_size
+from avcc.analysis.motion import MotionBank, ShapeBank
+from avcc.mesh import LIPS, face_size, point_weights
 from avcc.quantise.motion import MotionPaths
 from avcc.stages import MOTION, SHAPE
 from avcc.training.data import Part, part

@@ -30,10 +30,11 @@ MORE = {
     " (docs/training.md, round 10)"
 }
 DIRECTIONS = ("motion.", "shape.")
+BESIDE = "driver", "inbetween"  # stages whose networks lie in AVDiff's file, where there are any
 STAGES = {
     "codebook": "motion, acoustic, tables, motionprior, acousticprior",
     "speech": "audiomae, acoustic, estimator",
-    "avdiff": "avdiff, driver",
+    "avdiff": "avdiff, driver, inbetween",
     "renderer": "renderer",
     "vocoder": "vocoder",
     "faces": "facemesh, finder",
@@ -79,8 +80,9 @@ def pack(work: Path, weights: Path, note: str = "") -> str:
 def _of(work: Path, part: str) -> bytes:
     """A part's file; what several stages make of it in one."""
     match part:
-        case "avdiff" if (work / "driver.safetensors").exists():
-            return _joined(work, "avdiff", "driver")
+        case "avdiff":
+            there = (stage for stage in BESIDE if (work / f"{stage}.safetensors").exists())
+            return _joined(work, "avdiff", *there)
         case "codebook":
             return dump(foretelling(work).arrays)
         case "faces":
@@ -88,11 +90,14 @@ def _of(work: Path, part: str) -> bytes:
     return (work / f"{part}.safetensors").read_bytes()
 
 
-def _joined(work: Path, first: str, second: str) -> bytes:
-    """What two stages left, in one file; the figures of the second carry its name."""
+def _joined(work: Path, first: str, *others: str) -> bytes:
+    """What several stages left, in one file; the figures of all but the first carry their names."""
     figures = _figures(work / f"{first}.safetensors")
-    figures |= {f"{second} {k}": v for k, v in _figures(work / f"{second}.safetensors").items()}
-    tensors = load_file(work / f"{first}.safetensors") | load_file(work / f"{second}.safetensors")
+    tensors = load_file(work / f"{first}.safetensors")
+    for stage in others:
+        path = work / f"{stage}.safetensors"
+        figures |= {f"{stage} {k}": v for k, v in _figures(path).items()}
+        tensors |= load_file(path)
     return save(tensors, {"figures": json.dumps(figures)})
 
 
@@ -163,7 +168,7 @@ def unpack(weights: Path, work: Path) -> None:
     np.save(work / "centroids.npy", book["semantic.centroids"].float().numpy())
     directions = {k: v.float().numpy() for k, v in book.items() if k.startswith(DIRECTIONS)}
     np.savez(work / "motion.npz", **directions)  # type: ignore[arg-type]
-    _apart(work, "avdiff", "avdiff", "driver")
+    _apart(work, "avdiff", "avdiff", *BESIDE)
     _apart(work, "faces", "facemesh", "finder")
     told = _figures(work / "speech.safetensors")
     mae: dict[str, Tensor] = {}
@@ -181,15 +186,17 @@ def unpack(weights: Path, work: Path) -> None:
         save_file(tensors, work / f"{stage}.safetensors", metadata={"figures": json.dumps(kept)})
 
 
-def _apart(work: Path, part: str, first: str, second: str) -> None:
+def _apart(work: Path, part: str, first: str, *others: str) -> None:
     """What ``_joined`` put into one file, a file a stage again."""
+
+    def owner(name: str, mark: str) -> str:
+        return next((stage for stage in others if name.startswith(stage + mark)), first)
+
     path = work / f"{part}.safetensors"
     tensors, told = load_file(path), _figures(path)
-    mark = f"{second} "
-    for stage in (first, second):
-        own = {k: v for k, v in tensors.items() if k.startswith(f"{second}.") == (stage == second)}
-        ours = [k for k in told if k.startswith(mark) == (stage == second)]
-        kept = {k.removeprefix(mark): told[k] for k in ours}
+    for stage in (first, *others):
+        own = {k: v for k, v in tensors.items() if owner(k, ".") == stage}
+        kept = {k.removeprefix(f"{stage} "): told[k] for k in told if owner(k, " ") == stage}
         if own:
             save_file(own, work / f"{stage}.safetensors", {"figures": json.dumps(kept)})
 
