@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from conditioned import SCALE, conditions, features
 from torch import nn
 
 from avcc import weights
@@ -12,19 +13,16 @@ from avcc.analysis.motion import MotionBank, banks
 from avcc.analysis.speech import silent_frames
 from avcc.diffusion import driver as driving
 from avcc.diffusion.avdiff import MEL
-from avcc.diffusion.conditions import MARGIN, WINDOW, Conditions
+from avcc.diffusion.conditions import MARGIN, WINDOW
 from avcc.diffusion.driver import FADES, MOUTH, ONSET, Driver, audible, filled
-from avcc.diffusion.estimate import Estimator
 from avcc.diffusion.schedule import GAP
 from avcc.evaluation.picture import mouth_openings
 from avcc.layers import loaded
-from avcc.stages import LATENT, MOTION, SHAPE, SILENT, UNSENT, VOICE, Features, KeyFrame
+from avcc.stages import MOTION, SHAPE, UNSENT
 from avcc.training.mouth import STILL, Mouth
 from tests.voices import vowels
 
 torch.set_num_threads(1)
-
-SCALE = np.linspace(0.5, 2, MOTION).astype(np.float32)
 
 
 def _driver() -> Driver:
@@ -108,53 +106,33 @@ def test_gaps_are_filled_without_a_jump() -> None:
     np.testing.assert_allclose(alone, driven / 2)
 
 
-def _features(count: int, every: int | None) -> Features:
-    rng = np.random.default_rng(1)
-    semantic = rng.integers(0, SILENT, count)
-    motion = rng.normal(size=(count, MOTION)).astype(np.float32)
-    motion[[every is None or i % every > 0 for i in range(count)]] = np.nan
-    key = KeyFrame(np.zeros((256, 256, 3), np.uint8), np.zeros((478, 2), np.float32))
-    acoustic = rng.normal(size=(count, LATENT)).astype(np.float32)
-    silent = semantic == SILENT
-    return Features((key,), motion, semantic, acoustic, silent, np.zeros(VOICE + 1, np.float32))
-
-
-def _conditions(f: Features, driver: Driver | None) -> Conditions:
-    torch.manual_seed(0)
-    estimator = Estimator(16, 6).eval()
-    shape = np.arange(SHAPE, dtype=np.float32) / SHAPE
-    sent = {"step": np.full(len(f.motion), np.float32(0.2)), "layers": np.full(len(f.motion), 2)}
-    how = sent | {"shape": shape, "sound": True, "device": "cpu"}
-    return Conditions(estimator, f, SCALE, driver=driver, **how)  # type: ignore[arg-type]
-
-
 def test_windows_cannot_be_told_from_the_whole() -> None:
-    f = _features(2 * WINDOW + 90, None)
-    made = _conditions(f, net := _driver())(0, len(f.motion))
+    f = features(2 * WINDOW + 90, None)
+    made = conditions(f, net := _driver())(0, len(f.motion))
     silent, unsent = torch.zeros(2, 1, len(f.motion))
     whole = net(made.mel, silent, unsent, made.shape)
     torch.testing.assert_close(made.motion, whole, atol=1e-5, rtol=1e-4)
-    part = _conditions(f, net)(WINDOW - 20, WINDOW + 30)
+    part = conditions(f, net)(WINDOW - 20, WINDOW + 30)
     torch.testing.assert_close(part.motion, made.motion[:, WINDOW - 20 : WINDOW + 30])
-    assert made.motion.std() > 1e-3 and (_conditions(f, None)(0, 90).motion == 0).all()
+    assert made.motion.std() > 1e-3 and (conditions(f, None)(0, 90).motion == 0).all()
 
 
 def test_where_no_voice_was_sent_nothing_moves() -> None:
-    f = _features(120, None)
+    f = features(120, None)
     f.semantic[40:80] = UNSENT
-    made = _conditions(f, _driver())(0, 120).motion[0]
+    made = conditions(f, _driver())(0, 120).motion[0]
     assert (made[40:80] == 0).all() and made.isfinite().all()
     assert made[80].norm() < made[90:].norm(dim=-1).mean()
     f.semantic[:] = UNSENT
-    assert (_conditions(f, _driver())(0, 120).motion == 0).all()
+    assert (conditions(f, _driver())(0, 120).motion == 0).all()
 
 
 def test_lost_motion_is_driven_and_the_rest_is_left_alone() -> None:
-    f, net = _features(300, 3), _driver()
-    straight = _conditions(f, net)(0, 300).motion
-    assert (straight == _conditions(f, None)(0, 300).motion).all()  # gaps of a stride
+    f, net = features(300, 3), _driver()
+    straight = conditions(f, net)(0, 300).motion
+    assert (straight == conditions(f, None)(0, 300).motion).all()  # gaps of a stride
     f.motion[100:200] = np.nan
-    made, held = (_conditions(f, d)(0, 300).motion[0] for d in (net, None))
+    made, held = (conditions(f, d)(0, 300).motion[0] for d in (net, None))
     outside = np.r_[:97, 201 + GAP : 300]
     assert (made[outside] == held[outside]).all()
     assert (made - held)[110:190, :MOUTH].abs().mean() > 0.02

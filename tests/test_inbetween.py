@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conditioned import conditions, features
 from torch import nn
 
 from avcc import weights
@@ -14,9 +15,8 @@ from avcc.analysis.mel import LEVEL, SILENCE, LogMel, active_level
 from avcc.analysis.motion import banks
 from avcc.analysis.speech import silent_frames
 from avcc.diffusion.avdiff import MEL
-from avcc.diffusion.conditions import MARGIN, WINDOW, Conditions
+from avcc.diffusion.conditions import MARGIN, WINDOW
 from avcc.diffusion.driver import MOUTH
-from avcc.diffusion.estimate import Estimator
 from avcc.diffusion.inbetween import DEPTH, KERNEL, SIGNALS, Inbetween, Lines
 from avcc.diffusion.schedule import between
 from avcc.evaluation import bench
@@ -24,15 +24,13 @@ from avcc.layers import loaded
 from avcc.media.mesh import FaceMesh
 from avcc.quantise.motion import MotionPaths
 from avcc.span import REACH
-from avcc.stages import LATENT, MOTION, SHAPE, SILENT, UNSENT, VOICE, Features, KeyFrame
+from avcc.stages import MOTION, UNSENT
 from avcc.training.takes import lips_off
 
 torch.set_num_threads(1)
 
 CLIP = Path(__file__).parents[2] / "shared/data/clips/hi/latentsync-3_d64051b5.mp4"
 NEARER = 0.99  # of what straight lines are off
-
-SCALE = np.linspace(0.5, 2, MOTION).astype(np.float32)
 
 
 def _net() -> Inbetween:
@@ -93,60 +91,32 @@ def test_what_was_sent_stays_and_the_rest_hears_its_neighbourhood() -> None:
     assert MARGIN >= KERNEL // 2 * DEPTH + 18  # of the estimator
 
 
-def _features(count: int, every: int) -> Features:
-    rng = np.random.default_rng(1)
-    semantic = rng.integers(0, SILENT, count)
-    motion = rng.normal(size=(count, MOTION)).astype(np.float32)
-    motion[[i % every > 0 for i in range(count)]] = np.nan
-    key = KeyFrame(np.zeros((256, 256, 3), np.uint8), np.zeros((478, 2), np.float32))
-    acoustic = rng.normal(size=(count, LATENT)).astype(np.float32)
-    silent = semantic == SILENT
-    return Features((key,), motion, semantic, acoustic, silent, np.zeros(VOICE + 1, np.float32))
-
-
-def _conditions(f: Features, net: Inbetween | None) -> Conditions:
-    torch.manual_seed(0)
-    estimator, count = Estimator(16, 6).eval(), len(f.motion)
-    shape = np.arange(SHAPE, dtype=np.float32) / SHAPE
-    return Conditions(
-        estimator,
-        f,
-        SCALE,
-        step=np.full(count, np.float32(0.2)),
-        layers=np.full(count, 2),
-        shape=shape,
-        sound=True,
-        device="cpu",
-        inbetween=net,
-    )
-
-
 def test_a_part_is_what_it_is_in_the_whole() -> None:
-    f, net = _features(3 * WINDOW + 90, 3), _net()
-    whole = _conditions(f, net)(0, len(f.motion)).motion[0]
-    straight = _conditions(f, None)(0, len(f.motion)).motion[0]
+    f, net = features(3 * WINDOW + 90, 3), _net()
+    whole = conditions(f, inbetween=net)(0, len(f.motion)).motion[0]
+    straight = conditions(f, inbetween=None)(0, len(f.motion)).motion[0]
     assert (whole - straight)[1::3].abs().mean() > 0.01
     assert (whole - straight)[::3].abs().max() < 1e-5
     first, last = 2 * WINDOW - 20, 2 * WINDOW + 30
     rest = np.ones(len(f.motion), bool)
     rest[first - REACH : last + REACH] = False
     f.motion[rest], f.semantic[rest] = np.nan, UNSENT
-    part = _conditions(f, net)(first, last).motion[0]
+    part = conditions(f, inbetween=net)(first, last).motion[0]
     assert (part == whole[first:last]).all()
 
 
 def test_where_the_voice_or_more_is_missing_lines_stay_straight() -> None:
-    f, net = _features(300, 3), _net()
+    f, net = features(300, 3), _net()
     f.semantic[100:200] = UNSENT
     f.motion[240:270] = np.nan
-    made, straight = (_conditions(f, n)(0, 300).motion[0] for n in (net, None))
+    made, straight = (conditions(f, inbetween=n)(0, 300).motion[0] for n in (net, None))
     assert (made == straight)[100:200].all() and (made == straight)[238:271].all()
     assert (made != straight)[np.r_[1:90:3, 211:236:3]].any(-1).all()
     f.semantic[:] = UNSENT
-    made, straight = (_conditions(f, n)(0, 300).motion for n in (net, None))
+    made, straight = (conditions(f, inbetween=n)(0, 300).motion for n in (net, None))
     assert (made == straight).all()
     f.motion[:] = np.nan
-    assert (_conditions(f, net)(0, 300).motion == 0).all()
+    assert (conditions(f, inbetween=net)(0, 300).motion == 0).all()
 
 
 @pytest.mark.skipif(not CLIP.exists(), reason="the real clips (../shared/data) are not here")

@@ -142,7 +142,7 @@ def test_acoustic_and_avdiff_take_a_step(cache: Path, work: Path) -> None:
     written = one_step(diffusion)
     assert all(k.startswith("avdiff.") for k in written)
     driver = DriverStage(options(cache, work))
-    assert len(driver.takes) == 2 and len(driver.held) == 2  # one of three has no sound
+    assert len(driver.takes.train) == 2 and len(driver.takes.held) == 2  # one of three has no sound
     lips = one_step(driver)
     assert all(k.startswith("driver.") for k in lips)
     assert lips["driver.mouth"].shape == (MOUTH, MOTION) and lips["driver.mouth"].abs().max() > 0

@@ -12,7 +12,7 @@ from avcc.evaluation.picture import correlation, mouth_openings
 from avcc.training.export import grown
 from avcc.training.loop import Options, Stage
 from avcc.training.mouth import Mouth, gaps
-from avcc.training.takes import Takes, chances, cut, lips_off
+from avcc.training.takes import Takes, lips_off
 
 FRAMES = 96
 MOVED = 0.1  # mouth of one unit of the network's output, so that outputs are near one
@@ -28,15 +28,13 @@ class DriverStage(Stage):
     def __init__(self, options: Options) -> None:
         super().__init__(options)
         torch.manual_seed(options.seed)
-        takes = Takes(options)
-        self.bank, self.scale = takes.bank, takes.scale
+        self.takes = Takes(options)
+        self.bank, self.scale = self.takes.bank, self.takes.scale
         driver = Driver(dropout=0.2)
         self.mouth = Mouth.of(self.bank, self.scale, len(driver.mouth))
         driver.mouth.copy_(torch.from_numpy(self.mouth.directions) * MOVED)
         self.nets["driver"] = driver
         self.optims["driver"] = self.adam(driver, 2e-3, weight_decay=0.05)
-        self.takes, self.held = takes("train", options.tier), takes("val", "PW")
-        self.chance = chances(self.takes)
 
     def begin(self, tensors: dict[str, Tensor]) -> None:
         driver = self.nets["driver"]
@@ -47,9 +45,7 @@ class DriverStage(Stage):
     def _drawn(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """A batch of cuts."""
         rows = []
-        for _ in range(self.batch):
-            take = self.takes[rng.choice(len(self.takes), p=self.chance)]
-            row = cut(rng, take, FRAMES)
+        for take, row in self.takes.cuts(rng, self.batch, FRAMES):
             key = int(row.pop("key"))
             row["goal"] = row.pop("motion") / self.scale
             row["shape"] = take.shape[key]
@@ -95,7 +91,7 @@ class DriverStage(Stage):
         """Mean correlation of openings, their spread as a share of the true one, and the distance
         of the lips (about their own centre, % of the eyes) beside that of a still face."""
         rows = []
-        for take in self.held:
+        for take in self.takes.held:
             key = int(take.keys[0])
             seen = ~np.isnan(take.size)
             told = [take.mels[-1].astype(np.float32), take.silent, np.zeros(len(seen), bool)]

@@ -15,7 +15,7 @@ from avcc.training.export import grown
 from avcc.training.loop import Options, Stage
 from avcc.training.motion import motion_paths
 from avcc.training.mouth import Mouth
-from avcc.training.takes import Take, Takes, chances, cut, lips_off
+from avcc.training.takes import Take, Takes, lips_off
 
 FRAMES = 200  # two segments
 STRIDES = (2, 3, 5, 8)  # learned from; more than are sent today
@@ -35,19 +35,18 @@ class InbetweenStage(Stage):
     def __init__(self, options: Options) -> None:
         super().__init__(options)
         torch.manual_seed(options.seed)
-        takes = Takes(options)
-        self.bank, self.scale = takes.bank, takes.scale
+        self.takes = Takes(options)
+        self.bank, self.scale = self.takes.bank, self.takes.scale
         net = Inbetween(dropout=0.2)
         mouth = Mouth.of(self.bank, self.scale, len(net.mouth))
         net.mouth.copy_(torch.from_numpy(mouth.directions))
         net.shape.copy_(torch.from_numpy(mouth.shape))
         self.nets["inbetween"] = net
         self.optims["inbetween"] = self.adam(net, 2e-3, weight_decay=0.05)
-        self.takes, self.held = takes("train", options.tier), takes("val", "PW")
-        self.chance = chances(self.takes)
         self.paths = motion_paths(options.work)
         self.sent = {
-            how: [self.paths.received(_motion(take), *how) for take in self.held] for how in SHOWN
+            how: [self.paths.received(_motion(take), *how) for take in self.takes.held]
+            for how in SHOWN
         }
 
     def begin(self, tensors: dict[str, Tensor]) -> None:
@@ -56,12 +55,7 @@ class InbetweenStage(Stage):
     def _drawn(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """A batch of cuts, all sent alike: ``motion`` as it is and as it was ``coded``."""
         every, step = int(rng.choice(STRIDES)), int(rng.integers(len(STEPS)))
-        rows = []
-        for _ in range(self.batch):
-            take = self.takes[rng.choice(len(self.takes), p=self.chance)]
-            row = cut(rng, take, FRAMES + SEGMENT_FRAMES)
-            del row["key"]
-            rows.append(row)
+        rows = [row for _, row in self.takes.cuts(rng, self.batch, FRAMES + SEGMENT_FRAMES)]
         out: dict[str, np.ndarray] = {k: np.stack([row[k] for row in rows]) for k in rows[0]}
         segments = out["motion"].reshape(-1, SEGMENT_FRAMES, MOTION)
         coded = np.zeros_like(segments)
@@ -71,6 +65,7 @@ class InbetweenStage(Stage):
         first = int(rng.integers(SEGMENT_FRAMES))
         frames = np.arange(first, first + FRAMES)
         sent = np.flatnonzero(frames % SEGMENT_FRAMES % every == 0)
+        del out["key"]
         return {k: v[:, frames].astype(np.float32) for k, v in out.items()} | {"sent": sent}
 
     def step(self, i: int) -> dict[str, float]:
@@ -113,7 +108,7 @@ class InbetweenStage(Stage):
         rows = [
             self._judged(net, take, motion)
             for sent in self.sent.values()
-            for take, motion in zip(self.held, sent, strict=True)
+            for take, motion in zip(self.takes.held, sent, strict=True)
         ]
         lips, alike, line, line_alike = np.nanmean(rows, 0) if rows else np.ones(4)
         figures = {"lips": lips, "correlation": alike, "line": line, "line_correlation": line_alike}

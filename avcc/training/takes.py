@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,7 +44,7 @@ class Take:
 
 
 class Takes:
-    """All that speak, of the cache's ``train`` and ``val``."""
+    """All clips that speak: ``train``, to be cut, and ``held`` for validation."""
 
     def __init__(self, options: Options) -> None:
         arrays = np.load(options.work / "motion.npz")
@@ -53,8 +54,20 @@ class Takes:
         self._speech = Speech(options.work, options.device)
         self._mel = LogMel().to(options.device)
         self._o = options
+        self.train, self.held = self._of("train", options.tier), self._of("val", "PW")
+        # long clips are drawn more often, but less so than they are long
+        weights = np.array([len(take.silent) for take in self.train], np.float64) ** 0.7
+        self._chance = weights / weights.sum()
 
-    def __call__(self, split: str, tier: str) -> list[Take]:
+    def cuts(
+        self, rng: np.random.Generator, count: int, frames: int
+    ) -> Iterator[tuple[Take, dict[str, np.ndarray]]]:
+        """So many random cuts for training, each with what it is of."""
+        for _ in range(count):
+            take = self.train[rng.choice(len(self.train), p=self._chance)]
+            yield take, _cut(rng, take, frames)
+
+    def _of(self, split: str, tier: str) -> list[Take]:
         """Every clip of a split in which a face is seen and a voice is heard."""
         found = talks(self._o.cache, self._o.work, split, tier, self._o.device)
         return [self._take(t) for t in found if t.wave is not None]
@@ -84,13 +97,7 @@ class Takes:
         )
 
 
-def chances(takes: list[Take]) -> np.ndarray:
-    """How often each clip is drawn: long ones more often, but less so than they are long."""
-    weights = np.array([len(t.silent) for t in takes], np.float64) ** 0.7
-    return weights / weights.sum()
-
-
-def cut(rng: np.random.Generator, take: Take, frames: int) -> dict[str, np.ndarray]:
+def _cut(rng: np.random.Generator, take: Take, frames: int) -> dict[str, np.ndarray]:
     """So many frames of a clip, played a little faster or slower, by another voice in another room.
 
     ``mel`` (T, 160), ``silent``, ``unsent`` (T,); ``motion`` (T, K) relative to its frame ``key``;
