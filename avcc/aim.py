@@ -19,8 +19,9 @@ from avcc.stages import KeyFrame
 from avcc.trial import drawn, filled, squared
 
 SURE = 2.0  # squared standard errors that an offset's square is lessened by
-WORTH = 0.9  # of how far off faces are on the mean: an offset must leave less than that
-WORSE = 1.01  # of the pictures' squared error: an offset that makes it larger than so isn't taken
+# How much more squared error of the pictures an offset may cost: where it leaves faces half as far
+# off, a factor of 2 to this power (docs/training.md, after round 14).
+WORTH = 0.05
 
 
 class Aim(NamedTuple):
@@ -70,8 +71,9 @@ def aimed(
         return Aim(None, before)
     more = _steady(off)
     after = drawn(nets, [shown], motion + more)
-    nearer = _far(missed(motion + more, after)) <= WORTH * _far(off)
-    if nearer and squared(after, looks) <= WORSE * squared(before, looks):
+    nearer = _far(off) / max(_far(missed(motion + more, after)), 1e-6)
+    worse = squared(after, looks) / max(squared(before, looks), 1e-6)
+    if nearer > 1 and worse <= nearer**WORTH:
         return Aim(more, after)
     return Aim(None, before)
 

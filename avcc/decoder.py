@@ -17,7 +17,7 @@ from avcc.diffusion.driver import Driver
 from avcc.diffusion.estimate import fitting
 from avcc.diffusion.inbetween import Inbetween
 from avcc.diffusion.sample import sample
-from avcc.layers import loaded
+from avcc.layers import if_there, loaded
 from avcc.quantise.symbols import Quantiser, fineness, shape_vector
 from avcc.render.draw import Rendering, placed
 from avcc.render.face import Renderer
@@ -40,14 +40,8 @@ class Decoder:
         nets = {part: weights.tensors(model, part) for part in weights.NETWORKS}
         self.estimator = loaded(fitting(nets["speech"]), nets["speech"], "estimator.", device)
         self.avdiff = loaded(AVDiff(), nets["avdiff"], "avdiff.", device)
-        # not all models have these
-        drives, fills = (
-            any(k.startswith(name) for k in nets["avdiff"]) for name in ("driver.", "inbetween.")
-        )
-        self.driver = loaded(Driver(), nets["avdiff"], "driver.", device) if drives else None
-        self.inbetween = (
-            loaded(Inbetween(), nets["avdiff"], "inbetween.", device) if fills else None
-        )
+        self.driver = if_there(Driver, nets["avdiff"], "driver.", device)
+        self.inbetween = if_there(Inbetween, nets["avdiff"], "inbetween.", device)
         numbers = drawing(device)
         self.renderer = loaded(Renderer(), nets["renderer"], "renderer.", device, numbers)
         self.speaker = Speaker(loaded(Vocoder(), nets["vocoder"], "vocoder.", device))

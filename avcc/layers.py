@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TypeVar
 
 import torch
@@ -58,3 +59,12 @@ def loaded(
     start = len(prefix)
     net.load_state_dict({k[start:]: v for k, v in tensors.items() if k.startswith(prefix)})
     return net.to(device, numbers).eval().requires_grad_(False)
+
+
+def if_there(
+    kind: Callable[[], _Net], tensors: dict[str, Tensor], prefix: str, device: str
+) -> _Net | None:
+    """``loaded``, of a network that not all models have."""
+    if not any(name.startswith(prefix) for name in tensors):
+        return None
+    return loaded(kind(), tensors, prefix, device)

@@ -67,13 +67,16 @@ def test_what_is_right_is_left_alone() -> None:
     assert found is None or np.linalg.norm(found) < 0.6
 
 
-@pytest.mark.parametrize("worse", [aim.WORSE, 0.0])
-def test_it_gives_what_is_drawn(monkeypatch: pytest.MonkeyPatch, worse: float) -> None:
+NEVER = -100.0  # an exponent by which no picture could be good enough
+
+
+@pytest.mark.parametrize("worth", [aim.WORTH, NEVER])
+def test_it_gives_what_is_drawn(monkeypatch: pytest.MonkeyPatch, worth: float) -> None:
     """With what it found, or as told."""
-    monkeypatch.setattr(aim, "WORSE", worse)
+    monkeypatch.setattr(aim, "WORTH", worth)
     told = _told() + 1.5 * np.eye(1, _told().shape[1], dtype=np.float32)[0]
     more, pictures = _aim(told)
-    assert (more is None) == (not worse)
+    assert (more is None) == (worth == NEVER)
     motion = told[::2] if more is None else told[::2] + more
     expected = drawn(_nets(), [_shown()], motion)
     np.testing.assert_array_equal(np.stack(pictures), np.stack(expected))
@@ -88,7 +91,7 @@ def test_there_must_be_something_to_look_at() -> None:
 
 def test_a_picture_that_gets_worse_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where meshes say one thing and pixels another."""
-    monkeypatch.setattr(aim, "WORSE", 0.0)
+    monkeypatch.setattr(aim, "WORTH", NEVER)
     assert _aimed(_told() + np.eye(1, _told().shape[1], dtype=np.float32)[0]) is None
 
 

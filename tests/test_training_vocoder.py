@@ -79,6 +79,15 @@ def test_what_a_wrong_pitch_costs() -> None:
     assert pitch_loss(right, torch.zeros(1, 2)) == 0  # nobody speaks
 
 
+def test_discriminators_hear_a_voice() -> None:
+    """As loud as voices are, it differs from silence by more than biases differ from nothing."""
+    torch.manual_seed(0)
+    judges, voice = discriminators.VoiceJudges(), 0.05 * torch.randn(2, 3000)
+    with torch.no_grad():
+        pairs = zip(judges(voice), judges(torch.zeros(2, 3000)), strict=True)
+        assert all((a[-2] - b[-2]).norm() > 0.25 * b[-2].norm() for a, b in pairs)
+
+
 def test_losses_of_the_voice() -> None:
     torch.manual_seed(0)
     real, fake = torch.randn(2, 2, 3000)

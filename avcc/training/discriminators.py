@@ -1,7 +1,7 @@
 """Discriminators of the vocoder: periods of the waveform, and spectrograms at three resolutions.
 
-After HiFi-GAN (Kong et al. 2020, multi-period) and UnivNet / EnCodec (multi-resolution), at a
-quarter of their width: the generator here is small, and so is the compute.
+After HiFi-GAN (Kong et al. 2020, multi-period) and UnivNet / EnCodec (multi-resolution), at half
+and a quarter of their width: the generator here is small, and so is the compute.
 """
 
 from __future__ import annotations
@@ -15,12 +15,15 @@ from torch.nn.utils.parametrizations import weight_norm
 
 PERIODS = (2, 3, 5, 7, 11)
 RESOLUTIONS = ((1024, 256), (512, 128), (256, 64))  # window, hop
+# A voice has an RMS of 0.05. Beside the biases that layers begin with, and learn slowly, that is
+# next to nothing: periods heard no difference in 2,000 steps (docs/training.md, after round 14).
+LOUD = 10.0
 
 
 class Period(nn.Module):
     """Waveform folded to (samples / period, period), convolved along time alone."""
 
-    def __init__(self, period: int, width: int = 16) -> None:
+    def __init__(self, period: int, width: int = 32) -> None:
         super().__init__()
         self.period = period
         sizes = [1, width, 2 * width, 4 * width, 8 * width]
@@ -30,7 +33,7 @@ class Period(nn.Module):
         self.last = weight_norm(nn.Conv1d(sizes[-1], 1, 3, padding=1))
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        x = F.pad(x, (0, -x.shape[-1] % self.period))
+        x = F.pad(LOUD * x, (0, -x.shape[-1] % self.period))
         # every phase of the period as a signal of its own: a convolution in one dimension is many
         # times faster on a CPU than the same one in two
         x = (
@@ -61,6 +64,7 @@ class Resolution(nn.Module):
         # square root compression: otherwise only the loudest partials are looked at
         z = z / z.abs().clamp(min=1e-4).sqrt()
         x = torch.view_as_real(z).permute(0, 3, 2, 1)  # B, 2, time, bins
+        x = x.contiguous(memory_format=torch.channels_last)  # a third faster on CPUs
         return _through(self.layers, self.last, x)
 
 
