@@ -44,7 +44,7 @@ def outcomes(
         while waiting or any(worker.job for worker in crew):
             crew = [worker for worker in crew if worker.process.is_alive() or worker.job]
             while len(crew) < count and len(waiting) > sum(not w.job for w in crew):
-                crew.append(_Worker(work, threads(count), verbose))
+                crew.append(_Worker(work, cores_each(count), verbose))
             for worker in crew:
                 if waiting and worker.job is None:
                     worker.give(waiting.popleft())
@@ -57,8 +57,8 @@ def outcomes(
         _stop(crew)
 
 
-def threads(count: int) -> int:
-    """Of each of ``count`` processes: the cores that this one may use, divided among them."""
+def cores_each(count: int) -> int:
+    """Threads of each of ``count`` processes: the cores that this one may use, among them."""
     if hasattr(os, "sched_getaffinity"):
         cores = len(os.sched_getaffinity(0))
     else:

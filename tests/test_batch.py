@@ -154,15 +154,15 @@ def test_a_process_loads_once_and_deaths_cost_one_job(
     notes = [Path(job.target).read_text().split() for job in jobs[3:]]
     assert len({note[0] for note in notes}) <= 2, "two processes at a time, though two died before"
     assert {note[1] for note in notes} == {"1"}
-    assert {note[2] for note in notes} == {str(pool.threads(2))}
+    assert {note[2] for note in notes} == {str(pool.cores_each(2))}
     assert "OMP_NUM_THREADS" not in os.environ
     assert heard and all(0 < share <= 1 for share in heard)
 
 
 def test_cores_are_divided() -> None:
-    all_of_them = pool.threads(1)
+    all_of_them = pool.cores_each(1)
     assert all_of_them >= 1
-    assert pool.threads(all_of_them) == 1 == pool.threads(1000 * all_of_them)
+    assert pool.cores_each(all_of_them) == 1 == pool.cores_each(1000 * all_of_them)
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ class Choice(NamedTuple):
     rivals: tuple[KeyFrame, ...]
 
 
-def detail(picture: np.ndarray) -> float:
+def acutance(picture: np.ndarray) -> float:
     """Mean size of the brightness steps between neighbours in the middle of a picture."""
     grey = picture[48:208, 48:208].sum(2, dtype=np.int16)  # three times as bright
     steps = (np.abs(np.diff(grey, axis=axis)).mean() for axis in (0, 1))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from avcc.analysis.cuts import cuts, small
-from avcc.analysis.keys import Candidate, chosen_keys, detail
+from avcc.analysis.keys import Candidate, acutance, chosen_keys
 from avcc.analysis.motion import MotionBank
 from avcc.errors import MediaError
 from avcc.media.mesh import FaceMesh
@@ -66,7 +66,7 @@ def look(clip: Clip, bank: MotionBank, progress: Callable[[float], None] | None 
         if mesh is not None:
             places[i] = bank.project(mesh)
             if i % every == 0:
-                kept.append(Candidate(KeyFrame(picture, mesh, i), places[i], detail(picture)))
+                kept.append(Candidate(KeyFrame(picture, mesh, i), places[i], acutance(picture)))
                 if len(kept) > CANDIDATES:
                     kept, every = kept[::2], every * 2
         if progress:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from avcc.analysis.cuts import AROUND, cuts, small
-from avcc.analysis.keys import Candidate, chosen_keys, detail
+from avcc.analysis.keys import Candidate, acutance, chosen_keys
 from avcc.analysis.look import NEVER
 from avcc.analysis.motion import MotionBank
 from avcc.errors import MediaError
@@ -45,7 +45,7 @@ class Watcher:
                 self.seen += 1
                 if not self.shown % EVERY:
                     key = KeyFrame(picture.copy(), mesh, self.shown)
-                    kept.append(Candidate(key, places[i], detail(picture)))
+                    kept.append(Candidate(key, places[i], acutance(picture)))
             self.shown += 1
         return places, kept
 

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from avcc.analysis.identity import dearness, fitting_picture, shown_picture
-from avcc.analysis.keys import ITSELF, Candidate, chosen_keys, detail
+from avcc.analysis.keys import ITSELF, Candidate, acutance, chosen_keys
 from avcc.analysis.look import CANDIDATES
 from avcc.analysis.mel import LogMel
 from avcc.analysis.motion import MotionBank, ShapeBank
@@ -141,7 +141,7 @@ def _key(held: Part, there: np.ndarray, bank: MotionBank) -> KeyFrame:
         Candidate(
             KeyFrame(np.array(held.frames[k]), held.mesh[k], int(k)),
             bank.project(held.mesh[k]),
-            detail(held.frames[k]),
+            acutance(held.frames[k]),
         )
         for k in some
     ]
