@@ -192,10 +192,7 @@ class AcousticStage(Stage):
     def step(self, i: int) -> dict[str, float]:
         error, commitment = self._error(self.nets, *self.next(self._cuts))
         loss = error.mean() + 0.25 * commitment
-        self.optims["all"].zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.nets.parameters(), 1.0)
-        self.optims["all"].step()
+        self.descend("all", loss)
         return {"mel": error.mean().item(), "commit": commitment.item()}
 
     def validate(self, nets: nn.ModuleDict) -> dict[str, float]:

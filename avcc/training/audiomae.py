@@ -90,10 +90,7 @@ class AudioMAEStage(Stage):
     def step(self, i: int) -> dict[str, float]:
         wave, keep = (x.to(self.o.device) for x in self.next(self._drawn))
         loss = self._loss(self.nets, wave, keep)
-        self.optims["all"].zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.nets.parameters(), 1.0)
-        self.optims["all"].step()
+        self.descend("all", loss)
         return {"loss": loss.item()}
 
     def validate(self, nets: nn.ModuleDict) -> dict[str, float]:

@@ -225,10 +225,7 @@ class AVDiffStage(Stage):
         last = torch.rand(self.batch) < 0.15  # pure noise: the first step matters most with few
         ta, tm = torch.where(last, 1.0, ta), torch.where(last, 1.0, tm)
         loss_a, loss_m = self._flow_loss(self.nets["avdiff"], data, ta, tm, None)
-        self.optims["avdiff"].zero_grad(set_to_none=True)
-        (loss_a + loss_m).backward()
-        nn.utils.clip_grad_norm_(self.nets["avdiff"].parameters(), 1.0)
-        self.optims["avdiff"].step()
+        self.descend("avdiff", loss_a + loss_m)
         return {"audio": loss_a.item(), "motion": loss_m.item()}
 
     def validate(self, nets: nn.ModuleDict) -> dict[str, float]:

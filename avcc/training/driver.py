@@ -81,10 +81,7 @@ class DriverStage(Stage):
         with self.autocast():
             made = net(x["mel"], x["silent"], x["unsent"], x["shape"]).float()
         lips, apart = self._losses(made, x)
-        self.optims["driver"].zero_grad(set_to_none=True)
-        (lips + CORRELATION * apart).backward()
-        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-        self.optims["driver"].step()
+        self.descend("driver", lips + CORRELATION * apart)
         return {"lips": lips.item(), "correlation": 1 - apart.item()}
 
     def validate(self, nets: nn.ModuleDict) -> dict[str, float]:

@@ -84,10 +84,7 @@ class EstimatorStage(Stage):
 
     def step(self, i: int) -> dict[str, float]:
         loss = self._error(self.nets["estimator"], *self.next(self._cuts))
-        self.optims["all"].zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.nets.parameters(), 1.0)
-        self.optims["all"].step()
+        self.descend("all", loss)
         return {"mel": loss.item()}
 
     def validate(self, nets: nn.ModuleDict) -> dict[str, float]:

@@ -77,10 +77,7 @@ class FaceMeshStage(Stage):
         sure = F.binary_cross_entropy_with_logits(there.float(), face)
         total = sum(s * loss for s, loss in zip(SHARES, losses, strict=True)) + 0.05 * sure
         assert isinstance(total, Tensor)
-        self.optims["mesh"].zero_grad(set_to_none=True)
-        total.backward()
-        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-        self.optims["mesh"].step()
+        self.descend("mesh", total)
         with torch.no_grad():
             away = (off.norm(dim=-1) * face[:, None]).sum() / (face.sum() * POINTS + 1e-6)
         right = ((there > 0) == (face > 0)).float().mean()

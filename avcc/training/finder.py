@@ -76,11 +76,7 @@ class FinderStage(Stage):
         count = (heat == 1).sum().clamp(min=1)
         mark = -(hit + miss).sum() / count
         off = (made[:, 1:] - wanted[:, 1:4]).abs().sum(1)[known].sum() / known.sum().clamp(min=1)
-        net = self.nets["finder"]
-        self.optims["finder"].zero_grad(set_to_none=True)
-        (mark + off).backward()
-        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-        self.optims["finder"].step()
+        self.descend("finder", mark + off)
         return {"mark": mark.item(), "off": off.item()}
 
     @torch.no_grad()

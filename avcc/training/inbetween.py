@@ -90,10 +90,7 @@ class InbetweenStage(Stage):
             for how in (net.followed(signals, lips, x["sent"]), net.mean)
         )
         size = signals.square().mean((0, 1))
-        self.optims["inbetween"].zero_grad(set_to_none=True)
-        (own + MEAN * of_all + 0.01 * (size - 1).square().mean()).backward()
-        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-        self.optims["inbetween"].step()
+        self.descend("inbetween", own + MEAN * of_all + 0.01 * (size - 1).square().mean())
         return {"own": own.item(), "mean": of_all.item()}
 
     def _told(self, *heard: Tensor) -> tuple[Tensor, ...]:

@@ -116,6 +116,14 @@ class Stage:
         """Tensors of the weight file."""
         return {f"{k}.{n}": v for k, net in nets.items() for n, v in net.state_dict().items()}
 
+    def descend(self, which: str, loss: Tensor, clip: float = 1.0) -> None:
+        """One step of one optimiser down its gradient, whose norm is clipped."""
+        optim = self.optims[which]
+        optim.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_([p for g in optim.param_groups for p in g["params"]], clip)
+        optim.step()
+
     def adam(self, net: nn.Module, rate: float, **kw: Any) -> torch.optim.Optimizer:
         """AdamW whose rate the loop warms up and lets fall along a half cosine."""
         rate *= self.o.rate

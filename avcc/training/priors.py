@@ -142,10 +142,7 @@ class PriorStage(Stage):
     def step(self, i: int) -> dict[str, float]:
         bits, plain = self.spent(self.nets, self.next(self.drawn))
         loss = bits.mean()
-        self.optims["all"].zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.nets.parameters(), 1.0)
-        self.optims["all"].step()
+        self.descend("all", loss)
         return {"share": float(loss.detach() / plain.mean())}
 
     @torch.no_grad()

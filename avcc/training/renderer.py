@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
 import numpy as np
@@ -117,10 +118,7 @@ class RendererStage(Stage):
         figures |= {"mesh": mesh.item(), "key": key.item()}
         if i >= self.judged:
             loss = loss + self._judge(out, real, figures)
-        self.optims["renderer"].zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.nets["renderer"].parameters(), 1.0)
-        self.optims["renderer"].step()
+        self.descend("renderer", loss)
         return figures
 
     def _seen(self, out: Tensor, real: Tensor) -> Tensor:
@@ -150,9 +148,7 @@ class RendererStage(Stage):
         with self.autocast():
             told = judge(torch.cat([real, out.detach()]))
             bad = _hinge(told[-1].float())
-        self.optims["judge"].zero_grad(set_to_none=True)
-        bad.backward()
-        self.optims["judge"].step()
+        self.descend("judge", bad, clip=math.inf)
         judge.requires_grad_(False)
         with self.autocast():
             fake, true = judge(out), judge(real)

@@ -19,6 +19,7 @@ from avcc.training.voiced import filled, share_right, voiced
 
 FRAMES = 100  # 4 s that the estimator sees
 SAMPLES = 32 * 640  # of them, the 1.28 s that become sound
+CLIP = 10.0  # of a gradient's norm
 KNOWN = 0.25  # share of the cuts whose mel is the true one
 
 
@@ -135,7 +136,7 @@ class VocoderStage(Stage):
                 seen_real = self.nets["judges"](cuts.wave)
                 seen_fake = self.nets["judges"](fake.detach())
                 bad = judge.judge_loss(seen_real, seen_fake)
-            self._descend("judges", bad)
+            self.descend("judges", bad, CLIP)
             self.nets["judges"].requires_grad_(False)
             with self.autocast():
                 seen_fake = self.nets["judges"](fake)
@@ -144,14 +145,8 @@ class VocoderStage(Stage):
             self.nets["judges"].requires_grad_(True)
             loss = loss + 2 * fool + 4 * match
             out |= {"judge": bad.item(), "fool": fool.item(), "match": match.item()}
-        self._descend("vocoder", loss)
+        self.descend("vocoder", loss, CLIP)
         return out
-
-    def _descend(self, which: str, loss: Tensor) -> None:
-        self.optims[which].zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.nets[which].parameters(), 10.0)
-        self.optims[which].step()
 
     def validate(self, nets: nn.ModuleDict) -> dict[str, float]:
         """``right``: how often the pitch is, of voiced frames; distances are with the pitch that
