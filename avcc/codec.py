@@ -139,10 +139,12 @@ class Codec:
         if warn and (sentence := rarely(seen.seen)):
             warn(sentence)
         wave = np.zeros(0, np.float32) if clip.audio is None else clip.audio
-        heard = self._encoder.ear(wave, clip.count, self._encoder.pitch)
+        nets = self._encoder
+        heard = nets.ear(wave, clip.count, nets.pitch, nets.follower)
         voice = np.append(heard.voice, np.float32(heard.level))
         sound = heard.semantic, heard.acoustic, heard.silent, voice
-        return seen, Features(seen.keys, seen.motion, *sound, seen.cuts, heard.pitch)
+        told = seen.cuts, heard.pitch
+        return seen, Features(seen.keys, seen.motion, *sound, *told, lips=heard.lips)
 
     def decode(
         self,

@@ -17,6 +17,7 @@ from avcc.diffusion.driver import Driver
 from avcc.diffusion.estimate import fitting
 from avcc.diffusion.inbetween import Inbetween
 from avcc.diffusion.sample import sample
+from avcc.follower import Follower
 from avcc.layers import if_there, loaded
 from avcc.quantise.symbols import Quantiser, fineness, shape_vector
 from avcc.render.draw import Rendering, placed
@@ -41,6 +42,7 @@ class Decoder:
         self.estimator = loaded(fitting(nets["speech"]), nets["speech"], "estimator.", device)
         self.avdiff = loaded(AVDiff(), nets["avdiff"], "avdiff.", device)
         self.driver = if_there(Driver, nets["avdiff"], "driver.", device)
+        self.follower = if_there(Follower, nets["avdiff"], "follower.", device)
         self.inbetween = if_there(Inbetween, nets["avdiff"], "inbetween.", device)
         numbers = drawing(device)
         self.renderer = loaded(Renderer(), nets["renderer"], "renderer.", device, numbers)
@@ -76,6 +78,7 @@ class Decoder:
             device=self.device,
             driver=self.driver,
             inbetween=self.inbetween,
+            follower=self.follower,
         )
         count = symbols.head.frames
         mel, motion = sample(self.avdiff, condition, count, seed, steps, progress, windows)

@@ -9,7 +9,8 @@ from avcc.analysis.motion import banks
 from avcc.analysis.speech import Ear
 from avcc.device import drawing
 from avcc.errors import ModelError
-from avcc.layers import loaded
+from avcc.follower import Follower
+from avcc.layers import if_there, loaded
 from avcc.pitch import Pitch
 from avcc.quantise.symbols import Quantiser
 from avcc.render.face import Renderer
@@ -27,6 +28,7 @@ class Encoder:
             raise ModelError(f"the model {model.hex()} is kept for decoding, and can't encode")
         self.ear = loaded(Ear(self.book.words), speech, "ear.", device)
         self._model, self.device = model, device
+        self.follower = if_there(Follower, weights.tensors(model, "avdiff"), "follower.", device)
         self.pitch = loaded(Pitch(), weights.tensors(model, "vocoder"), "vocoder.pitch.", device)
 
     @cached_property

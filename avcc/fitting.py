@@ -39,6 +39,7 @@ from avcc.trial import drawn, filled
 VARINT_GROWS = 2  # bytes at most, of the length of the chunk that a picture is put into
 ENOUGH = 0.97  # of a budget; where less is used, it is shared out again by better prices
 AGAIN = 3  # plans tried then
+LED_FROM = 400  # bytes of a file, from which on 15 to 20 that make lips move like this person's pay
 EVERY = 2  # of the pictures looked at, one that tells how sharp they are
 _PLACEHOLDER = b"\0"  # stands for a picture while the rest of a file is measured
 
@@ -72,7 +73,7 @@ class Fitting:
         wanted: Wanted,
     ) -> None:
         self._nets, self._head, self._features = nets, head, features
-        self._seen, self._wanted = seen, wanted
+        self._seen, self._wanted, self._led = seen, wanted, False
         self._tokens: Tokens = nets.quantiser.tokens(features)
         self._prices = Prices(nets, features, self._tokens, head.segments)
 
@@ -80,6 +81,7 @@ class Fitting:
         self, budget: int, mode: str, progress: Callable[[float], None] | None = None
     ) -> Stream:
         """The stream. Raises ``RateError`` where none is as small as that."""
+        self._led = budget >= LED_FROM
         smallest = len(identity.smallest_picture(self._features.keys[0].picture)) + VARINT_GROWS
         room = budget - smallest - self._extra()
         costs = self._costs()
@@ -261,7 +263,16 @@ class Fitting:
         cuts = features.cuts if len(sent) > 1 else ()  # one key frame is for all shots
         pitch = tokens.pitch if plan.pitch else ()
         copies = self._copies(features, head.point) if fec else ()
-        return Symbols(head, tuple(identities), tuple(segments), cuts, pitch, copies=copies)
+        lips = self._lips(features.motion) if self._led and head.led else None
+        coded = tuple(identities), tuple(segments), cuts, pitch
+        return Symbols(head, *coded, copies=copies, lips=lips)
+
+    def _lips(self, motion: np.ndarray) -> np.ndarray | None:
+        """How they follow the voice, where there is a network that makes anything of that."""
+        signals, follower = self._features.lips, self._nets.follower
+        if signals is None or follower is None:
+            return None
+        return follower.code(signals, motion / self._nets.book.arrays["motion.scale"])
 
     def _copies(self, features: Features, point: OperatingPoint) -> tuple[Copy, ...]:
         return tuple(self._nets.quantiser.copies(features, self._tokens, point))

@@ -23,6 +23,8 @@ SEGMENT_SECONDS = SEGMENT_FRAMES / float(FRAME_RATE)
 
 MOTION = 20  # coefficients of a motion code
 SHAPE = 24  # coefficients of a face's shape
+MOUTH = 6  # directions that move lips and leave eyes, brows and nose where they are
+LIPS, LIPS_MOST = 32, 30  # numbers that say how lips follow a voice; how large one may be
 BANDS = 80  # of the log-mel spectrogram, two frames of which make a token
 LATENT = 32  # numbers in an acoustic latent
 VOICE = 24  # numbers in a voice code, beside the gain
@@ -150,6 +152,11 @@ class Head:
         return self.sharpness != 0 or self.restoration is not None
 
     @property
+    def led(self) -> bool:
+        """Whether the voice alone moves the picture."""
+        return not self.point.motion_stride and self.point.semantic
+
+    @property
     def restored(self) -> float | None:
         """The restoration, as key frames have it."""
         return None if self.restoration is None else self.restoration / RESTORED
@@ -171,7 +178,7 @@ class Symbols:
     sixteenths of an octave from 120 Hz, in parts of ``PITCH_FRAMES``; empty where none is sent.
     ``scene``: the surroundings, as side and AV1 picture. ``copies``: coarse copies of the segments,
     which count where the segments are lost; empty where none are sent. ``points``: as in
-    ``Stream``."""
+    ``Stream``. ``lips``: int64 (32,), how lips follow the voice; ``None`` where that isn't sent."""
 
     head: Head
     identities: tuple[Identity, ...]
@@ -181,6 +188,7 @@ class Symbols:
     scene: tuple[int, bytes] | None = None
     copies: tuple[Copy | None, ...] = ()
     points: tuple[OperatingPoint | None, ...] = ()
+    lips: np.ndarray | None = None
 
     def point(self, number: int) -> OperatingPoint:
         """What was sent of a segment."""
@@ -205,8 +213,9 @@ class Stream:
     ``scene``: the surroundings, as side and AV1 picture. ``copies``: (operating point, payload) of
     coarse copies of the segments; empty where there are none. ``points``: the operating point of
     each segment (``None`` where it's lost) in an open stream, which is written before its length is
-    known; empty in any other, where the head's is that of all. ``unended``: an open stream that
-    doesn't say where it ends, for it was cut off or isn't over.
+    known; empty in any other, where the head's is that of all. ``lips``: payload, or ``None`` where
+    there is none. ``unended``: an open stream that doesn't say where it ends, for it was cut off or
+    isn't over.
     """
 
     head: Head
@@ -218,6 +227,7 @@ class Stream:
     scene: tuple[int, bytes] | None = None
     copies: tuple[tuple[OperatingPoint, bytes] | None, ...] = ()
     points: tuple[OperatingPoint | None, ...] = ()
+    lips: bytes | None = None
     unended: bool = False
 
     def point(self, number: int) -> OperatingPoint:
@@ -255,7 +265,8 @@ class Features:
     float32 (V,). ``cuts``: frames at which another shot begins. ``pitch``: at the encoder float32
     (N, 49), log likelihood of each of ``PITCHES``, at the decoder float32 (N,) in Hz, NaN where it
     was not sent; ``None``: nobody listened for it. ``sharpness``: what ``render.unsharp`` adds to
-    pictures at the decoder.
+    pictures at the decoder. ``lips``: at the encoder float32 (N, 13), signals that lips may follow
+    (``follower``), at the decoder int64 (32,), how they do; ``None`` where that isn't known.
     """
 
     keys: tuple[KeyFrame, ...]
@@ -267,6 +278,7 @@ class Features:
     cuts: tuple[int, ...] = ()
     pitch: np.ndarray | None = None
     sharpness: float = 0.0
+    lips: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from avcc.diffusion.conditions import Conditions
 from avcc.diffusion.driver import Driver
 from avcc.diffusion.estimate import Estimator
 from avcc.diffusion.inbetween import Inbetween
+from avcc.follower import Follower
 from avcc.stages import LATENT, MOTION, SHAPE, SILENT, VOICE, Features, KeyFrame
 
 SCALE = np.linspace(0.5, 2, MOTION).astype(np.float32)
@@ -27,7 +28,10 @@ def features(count: int, every: int | None) -> Features:
 
 
 def conditions(
-    f: Features, driver: Driver | None = None, inbetween: Inbetween | None = None
+    f: Features,
+    driver: Driver | None = None,
+    inbetween: Inbetween | None = None,
+    follower: Follower | None = None,
 ) -> Conditions:
     """By an estimator of random weights."""
     torch.manual_seed(0)
@@ -43,4 +47,5 @@ def conditions(
         device="cpu",
         driver=driver,
         inbetween=inbetween,
+        follower=follower,
     )

@@ -45,6 +45,7 @@ def clips() -> dict[str, tuple[Clip, float]]:
         "seeded": (clip, 4000),
         "shots": (Clip(shots, len(shots), None), 8000),
         "audio-driven": (clip, 1200),
+        "led": (clip, 2000),  # by a voice that lips follow in a way of their own
         "video-driven": (clip, 2000),
         "pitch": (clip, 2200),  # where rate control takes it
         "scene": (scenic(), 6000),
@@ -59,7 +60,8 @@ def main() -> None:
     for name, (clip, rate) in clips().items():
         path = FOLDER / f"{weights.default().hex()}-{name}.avc"
         if not path.exists():
-            mode, seed = name if name in MODES else "auto", 77 if name == "seeded" else 0
+            mode = name if name in MODES else "audio-driven" if name == "led" else "auto"
+            seed = 77 if name == "seeded" else 0
             scene, fec = name == "scene", name == "copies"
             data = avcc.encode(clip, rate, mode=mode, seed=seed, scene=scene, fec=fec)
             _write(path, data)

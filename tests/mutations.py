@@ -24,7 +24,7 @@ from avcc.stages import Symbols
 
 Files = tuple[bytes, ...]
 Mutation = Callable[[np.random.Generator, bytes, Files], bytes]
-TYPES = b"HISceiprstqQZ\x00\xff1"
+TYPES = b"HISceilprstqQZ\x00\xff1"
 NUMBERS = (0, 1, 2, 99, 126, 127, 128, 255, 2047, 65_535, 65_536, 1 << 20, 1 << 28, 1 << 34)
 
 
@@ -209,7 +209,10 @@ def spoil_symbols(rng: np.random.Generator, data: bytes, files: Files) -> bytes:
             copies[n] = replace(copy, segment=replace(copy.segment, motion=moved))
             segments[n] = None if rng.random() < 0.5 else segments[n]
     parts = tuple(identities), tuple(segments), symbols.cuts, tuple(pitch), symbols.scene
-    spoiled = Symbols(symbols.head, *parts, tuple(copies), symbols.points)
+    lips = symbols.lips
+    if lips is not None and rng.random() < 0.7:
+        lips = rng.integers(-reach, reach + 1, len(lips))
+    spoiled = Symbols(symbols.head, *parts, tuple(copies), symbols.points, lips)
     return write(coder.encode(spoiled, book))
 
 

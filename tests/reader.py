@@ -15,6 +15,7 @@ codebook (``safetensors.numpy.load_file``), raises ``Wrong`` for a file to refus
                 stride, layers, step in an open stream
     pitch       a list of lists, None where a part is missing or says nothing; empty if all are
     scene       [side, picture (bytes)], None where there is none
+    lips        a list of 32 numbers, None where there are none
     copies      a list of dicts as in segments, and stride, layers, step; None where a segment has
                 none that says anything; empty if all are
     reports     a list of sentences on what was left out
@@ -54,15 +55,15 @@ def need(condition: bool, what: str) -> None:
 
 
 def fingerprint(clip: dict[str, Any]) -> str:
-    """SHA-256, in hexadecimal, of all that ``read`` gave but cuts, reports, and pitch, scene and
-    copies if there are none.
+    """SHA-256, in hexadecimal, of all that ``read`` gave but cuts, reports, and pitch, scene,
+    copies and lips if there are none.
 
     Hashed is a JSON text in ASCII: an object of head, identities and segments as they are, with
     pictures in lower-case hexadecimal, the keys of all objects sorted, and no white space. All
     numbers in it are integers, so the text is the same whoever writes it.
     """
     told = {key: clip[key] for key in ("head", "identities", "segments")}
-    told |= {key: clip[key] for key in ("pitch", "scene", "copies") if clip.get(key)}
+    told |= {key: clip[key] for key in ("pitch", "scene", "copies", "lips") if clip.get(key)}
     text = json.dumps(told, sort_keys=True, separators=(",", ":"), default=bytes.hex)
     return sha256(text.encode("ascii")).hexdigest()
 
@@ -409,6 +410,19 @@ def read_pitch(flags: int, payload: bytes, frames: int, arrays: Any) -> tuple[in
     return number, pitch[1:]
 
 
+def read_lips(payload: bytes, arrays: Any) -> list[int] | None:
+    """How lips follow the voice; nothing if it is senseless."""
+    coder, m, numbers = Decoder(payload, arrays), 64, []
+    try:
+        for _ in range(32):
+            numbers.append(coder.signed("motion", 3 * sum(edge <= m for edge in EDGES) + 1))
+            m += (16 * abs(numbers[-1]) - m) >> 2
+        coder.close()
+    except Wrong:
+        return None
+    return numbers
+
+
 def read_fields(flags: int, payload: bytes, head: Any) -> tuple[dict[str, Any], bytes]:
     """What stands in an identity beside the code of shape and voice, and that code."""
     need(flags < 2, "unknown flags of an identity")
@@ -461,6 +475,7 @@ def read(data: bytes, arrays: Any) -> dict[str, Any]:
     cuts: list[int] | None = None
     pitch: dict[int, Any] = {}
     scenes: list[Any] = []
+    lips: list[bytes] = []
     copies: dict[int, Any] = {}
     last, seen = -1, set()
     pieces: list[bytes] = []
@@ -508,6 +523,8 @@ def read(data: bytes, arrays: Any) -> dict[str, Any]:
                 copies.setdefault(of, copy)
             elif kind == "s":
                 scenes.append(read_scene(flags, payload, head))
+            elif kind == "l" and flags == 0:
+                lips.append(payload)
         except Wrong as error:
             need(bool(identities), str(error))
             reports.append(f"{kind}: {error}")
@@ -520,6 +537,8 @@ def read(data: bytes, arrays: Any) -> dict[str, Any]:
     }
     parts = [pitch.get(n) for n in range(-(-frames // 1000))]
     told["scene"] = next(iter(scenes), None)
+    alone = not head["stride"] and head["semantic"] and not head.get("open")
+    told["lips"] = read_lips(lips[0], arrays) if lips and alone else None
     kept = [copies.get(n) for n in range(len(segments))]
     told["copies"] = kept if any(kept) else []
     return told | {"pitch": parts if any(parts) else [], "reports": reports}

@@ -14,11 +14,11 @@ from avcc.analysis.speech import silent_frames
 from avcc.diffusion import driver as driving
 from avcc.diffusion.avdiff import MEL
 from avcc.diffusion.conditions import MARGIN, WINDOW
-from avcc.diffusion.driver import FADES, MOUTH, ONSET, Driver, audible, filled
+from avcc.diffusion.driver import FADES, ONSET, Driver, audible, filled
 from avcc.diffusion.schedule import GAP
 from avcc.evaluation.picture import mouth_openings
 from avcc.layers import loaded
-from avcc.stages import MOTION, SHAPE, UNSENT
+from avcc.stages import MOTION, MOUTH, SHAPE, UNSENT
 from avcc.training.mouth import STILL, Mouth
 from tests.voices import vowels
 

@@ -21,13 +21,14 @@ from safetensors.numpy import load_file
 
 from avcc import weights
 from avcc.container.layout import COPY, CUTS, END, PITCH, SEGMENT, pack_chunk, varint
+from avcc.container.layout import LIPS as LIPS_CHUNK
 from avcc.container.pieces import pack_pieces
 from avcc.container.read import read
 from avcc.container.write import identity_payload, pack_identity, write
 from avcc.entropy.coder import Encoder, decode, encode
 from avcc.entropy.tables import Codebook
 from avcc.errors import FormatError
-from avcc.stages import Copy, Crop, OperatingPoint, Segment, Stream
+from avcc.stages import LIPS, Copy, Crop, OperatingPoint, Segment, Stream
 
 BOOK, FORETELLING = books.book(), books.book(foretells=True)
 VECTORS = Path(__file__).parent / "vectors"
@@ -63,6 +64,7 @@ def by_avcc(data: bytes, book: Codebook) -> dict[str, Any]:
     told: dict[str, Any] = {"head": named, "identities": identities, "segments": segments}
     pitch = [None if part is None else part.tolist() for part in clip.pitch]
     told |= {"scene": clip.scene and list(clip.scene)}
+    told |= {"lips": None if clip.lips is None else clip.lips.tolist()}
     copies = [copy and copied(copy, silence) for copy in clip.copies]
     told |= {"copies": copies if any(copies) else []}
     return told | {"cuts": list(clip.cuts), "pitch": pitch if any(pitch) else []}
@@ -115,7 +117,10 @@ def clip_of(seed: int, book: Codebook = BOOK) -> Stream:
     sharpness = seed % 34 - 17 if seed % 34 and seed % 3 else 0
     restoration = seed % 17 if seed % 4 > 1 else None
     head = replace(head, model=book.id, sharpness=sharpness, restoration=restoration)
-    return encode(replace(clip, head=head, identities=(first, *later), cuts=cuts), book)
+    wide = np.rint(rng.normal(0, 2.0 ** (seed % 7), LIPS)).astype(np.int64)
+    lips = wide if head.led and not clip.points else None
+    rest = {"head": head, "identities": (first, *later), "cuts": cuts, "lips": lips}
+    return encode(replace(clip, **rest), book)
 
 
 def chunks_of(data: bytes) -> list[bytes]:
@@ -163,6 +168,36 @@ def test_parts_of_a_pitch_agree() -> None:
     assert without(1, good, pack_chunk(PITCH, 1, b"")) == found["pitch"]
     # a decoder of version 1.0 skips what this one reads, whatever the minor version says
     assert agree(data[:9] + b"\0" + data[10:]) == found
+
+
+def test_lips_agree() -> None:
+    """Where nothing else moves them; the first chunk that is well-formed counts."""
+    clip = books.symbols(7, 120, OperatingPoint(0, 0, 1, True), picture=9)
+    numbers = np.arange(LIPS) - 10
+    data = write(encode(replace(clip, lips=numbers), BOOK))
+    found, parts = agree(data), chunks_of(data)
+    at = next(i for i, part in enumerate(parts) if part[:1] == b"l")
+    code = parts[at][3:-4]
+    assert data[9] == 7 and at == 2 and found["lips"] == numbers.tolist()
+
+    def instead(*chunks: bytes, front: bytes = parts[0]) -> Any:
+        return agree(data[:10] + b"".join([front, parts[1], *chunks, *parts[at + 1 :]]))["lips"]
+
+    good, bad = pack_chunk(LIPS_CHUNK, 0, code), pack_chunk(LIPS_CHUNK, 1, code)
+    senseless = [pack_chunk(LIPS_CHUNK, 0, wrong) for wrong in (code[:-1], code + b"\0", b"")]
+    assert instead(good, senseless[0]) == instead(bad, good) == numbers.tolist()
+    assert instead(bad) is instead(good[:-1] + b"!") is instead() is None
+    assert all(instead(one, good) is None for one in senseless)
+    # earlier versions skip the chunk, whatever the minor version says
+    assert agree(data[:9] + b"\0" + data[10:]) == found
+    # where motion is sent, or no voice, it says nothing, and isn't written
+    for point in (OperatingPoint(5, 0, 1, True), OperatingPoint(0, 0, 1, False)):
+        stream = encode(books.symbols(7, 120, point, picture=9), BOOK)
+        other = write(stream)
+        assert agree(other + good)["lips"] is None
+        with pytest.raises(FormatError, match="nothing else moves"):
+            write(replace(stream, lips=code))
+    assert write(replace(encode(clip, BOOK), lips=code)) == data
 
 
 def test_numbers_at_their_limits_agree() -> None:

@@ -16,7 +16,6 @@ from avcc.analysis.motion import banks
 from avcc.analysis.speech import silent_frames
 from avcc.diffusion.avdiff import MEL
 from avcc.diffusion.conditions import MARGIN, WINDOW
-from avcc.diffusion.driver import MOUTH
 from avcc.diffusion.inbetween import DEPTH, KERNEL, SIGNALS, Inbetween, Lines
 from avcc.diffusion.schedule import between
 from avcc.evaluation import bench
@@ -24,7 +23,7 @@ from avcc.layers import loaded
 from avcc.media.mesh import FaceMesh
 from avcc.quantise.motion import MotionPaths
 from avcc.span import REACH
-from avcc.stages import MOTION, UNSENT
+from avcc.stages import MOTION, MOUTH, UNSENT
 from avcc.training.takes import lips_off
 
 torch.set_num_threads(1)

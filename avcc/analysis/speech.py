@@ -1,5 +1,5 @@
 """Waveform -> speech features: level, mel, silence, AudioMAE features where the model has semantic
-tokens, acoustic latents, voice, pitch."""
+tokens, acoustic latents, voice, pitch, signals that lips may follow."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from torch import Tensor, nn
 
 from avcc.analysis.acoustic import AcousticEncoder, VoiceEncoder
 from avcc.analysis.audiomae import AudioMAE
-from avcc.analysis.mel import LEVEL, LogMel, active_level, powers
+from avcc.analysis.mel import LEVEL, SILENCE, LogMel, active_level, powers
 from avcc.analysis.pitch import likelihood
+from avcc.follower import Follower
+from avcc.layers import halve
 from avcc.pitch import Pitch
 from avcc.stages import LATENT, SAMPLES_PER_FRAME, VOICE
 
@@ -64,7 +66,8 @@ class Hearing:
     """A voice, analysed: ``semantic`` float32 (T, D) AudioMAE features, or (T, 1) of zeros where
     the model has no semantic tokens, ``acoustic`` float32 (T, 32) latents, ``silent`` bool (T,),
     ``voice`` float32 (24,) in -1..1, ``level``: RMS of active speech, 0 where all is silence;
-    ``pitch`` float32 (T, 49), log likelihoods, ``None`` where nothing listened for it."""
+    ``pitch`` float32 (T, 49), log likelihoods, ``lips`` float32 (T, 13), signals of a ``Follower``,
+    ``None`` where nothing listened for them."""
 
     semantic: np.ndarray
     acoustic: np.ndarray
@@ -72,6 +75,7 @@ class Hearing:
     voice: np.ndarray
     level: float
     pitch: np.ndarray | None = None
+    lips: np.ndarray | None = None
 
 
 class Ear(nn.Module):
@@ -88,10 +92,16 @@ class Ear(nn.Module):
         self.voice = VoiceEncoder()
 
     @torch.no_grad()
-    def forward(self, wave: np.ndarray, frames: int, pitch: Pitch | None = None) -> Hearing:
+    def forward(
+        self,
+        wave: np.ndarray,
+        frames: int,
+        pitch: Pitch | None = None,
+        lips: Follower | None = None,
+    ) -> Hearing:
         """Waveform float32 (samples,) at 16 kHz, cut or filled to ``frames`` frames, heard.
 
-        ``pitch``: the network that helps to find it; without one nothing looks for it.
+        ``pitch``, ``lips``: the networks that help to find them; without one nothing looks for it.
         """
         whole = np.zeros(frames * SAMPLES_PER_FRAME, np.float32)
         whole[: len(wave)] = wave[: len(whole)]
@@ -99,15 +109,21 @@ class Ear(nn.Module):
         if level < FAINT:
             return silence(frames)
         whole *= LEVEL / level
-        found = self.heard(whole, silent_frames(whole), pitch)
+        found = self.heard(whole, silent_frames(whole), pitch, lips)
         return replace(found, semantic=centred(found.semantic, found.silent), level=level)
 
     @torch.no_grad()
-    def heard(self, wave: np.ndarray, silent: np.ndarray, pitch: Pitch | None = None) -> Hearing:
+    def heard(
+        self,
+        wave: np.ndarray,
+        silent: np.ndarray,
+        pitch: Pitch | None = None,
+        lips: Follower | None = None,
+    ) -> Hearing:
         """The same of a voice at ``LEVEL``, float32 (640 T,), whose silence (T,) is known; features
         aren't centred."""
         device = self.mel.bank.device
-        features, latents, codes, weights, pitches = [], [], [], [], []
+        features, latents, codes, weights, pitches, signals = [], [], [], [], [], []
         for start, end, first, last in windows(len(silent)):
             samples = wave[start * SAMPLES_PER_FRAME : end * SAMPLES_PER_FRAME]
             sound = torch.from_numpy(samples)[None].to(device)
@@ -123,6 +139,11 @@ class Ear(nn.Module):
             weights.append(float(sounding.sum()) + 1e-6)
             if pitch is not None:
                 pitches.append(likelihood(sound, mel, pitch)[kept])
+            if lips is not None:
+                still = (~sounding).float()
+                quiet = halve(mel).masked_fill(~sounding[..., None], SILENCE)
+                told = lips.signals(quiet, still, torch.zeros_like(still))
+                signals.append(told[0, kept].float().cpu().numpy())
         return Hearing(
             np.concatenate(features),
             np.concatenate(latents),
@@ -130,6 +151,7 @@ class Ear(nn.Module):
             np.average(np.stack(codes), 0, weights).astype(np.float32),
             LEVEL,
             np.concatenate(pitches) if pitches else None,
+            np.concatenate(signals) if signals else None,
         )
 
 

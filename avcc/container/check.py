@@ -18,6 +18,7 @@ NAMES = {
     layout.PIECE: "piece",
     layout.SEGMENT: "segment",
     layout.COPY: "copy",
+    layout.LIPS: "lips",
     layout.PITCH: "pitch",
     layout.SCENE: "scene",
     layout.END: "end",

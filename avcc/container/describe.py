@@ -38,6 +38,7 @@ def info(data: bytes, book: Codebook | None = None) -> dict[str, Any]:
     pitch = sum(len(data) for data in stream.pitch if data is not None)
     copied = sum(len(copy[1]) for copy in stream.copies if copy is not None)
     scene = len(stream.scene[1]) if stream.scene else 0
+    lips = len(stream.lips or b"")
     found = list(chunks(data))
     framed = sum(
         c.end - c.start
@@ -53,11 +54,13 @@ def info(data: bytes, book: Codebook | None = None) -> dict[str, Any]:
         parts["audio"] = round(coded - coded * split, 1)
     if stream.pitch:
         parts["pitch"] = pitch
+    if stream.lips is not None:
+        parts["lips"] = lips
     if scene:
         parts["scene"] = scene
     if stream.copies:
         parts["copies"] = copied
-    parts["container"] = len(data) - picture - code - coded - pitch - scene - copied
+    parts["container"] = len(data) - picture - code - coded - pitch - lips - scene - copied
     crop, point = head.crop, head.point
     return {
         "format": f"{major}.{minor}",

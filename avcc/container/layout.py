@@ -26,13 +26,13 @@ from avcc.stages import (
 
 SIGNATURE = b"\x89AVC\r\n\x1a\n"
 MAJOR = 1
-# Minor versions: the first that have such a chunk, open streams, segments of another length, and a
-# head that says how pictures are shown.
-PLAIN, PITCHED, SCENIC, COPIED, OPEN, SHORT, SHOWN = 0, 1, 2, 3, 4, 5, 6
+# Minor versions: the first that have such a chunk, open streams, segments of another length, a head
+# that says how pictures are shown, and lips that follow the voice.
+PLAIN, PITCHED, SCENIC, COPIED, OPEN, SHORT, SHOWN, LED = range(8)
 START = len(SIGNATURE) + 2  # where the first chunk lies
 
 # Chunk types, as numbers.
-HEAD, IDENTITY, SEGMENT, PIECE, COPY, CUTS, END, PITCH, SCENE, TEXT = b"HISircepst"
+HEAD, IDENTITY, SEGMENT, PIECE, COPY, CUTS, END, LIPS, PITCH, SCENE, TEXT = b"HISircelpst"
 # Largest payloads, by type. Nothing is read before its length was compared with these.
 PAYLOAD_MOST = {HEAD: 64, IDENTITY: 1 << 21, SEGMENT: 1 << 18}
 OTHER_MOST = 1 << 20

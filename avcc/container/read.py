@@ -117,6 +117,7 @@ def read(data: bytes, limits: Limits = ALL) -> Stream:
     pieces = Pieces()
     cuts: tuple[int, ...] | None = None
     scenes: list[tuple[int, bytes] | None] = []
+    lips: bytes | None = None
     for chunk in length.chunks:
         if isinstance(chunk, Chunk) and chunk.type == layout.PIECE:
             whole = pieces.add(chunk) if identities else None
@@ -167,6 +168,8 @@ def read(data: bytes, limits: Limits = ALL) -> Stream:
             cuts = _cuts(chunk, head.frames) if cuts is None else cuts
         elif chunk.type == layout.SCENE:
             scenes.append(_scene(chunk, head))
+        elif chunk.type == layout.LIPS and not chunk.flags and lips is None:
+            lips = chunk.payload
         elif chr(chunk.type).isupper():
             raise FormatError(f"The file needs a feature {chr(chunk.type)!r} unknown to this avcc.")
     if not identities:
@@ -180,7 +183,8 @@ def read(data: bytes, limits: Limits = ALL) -> Stream:
     scene = scenes[0] if scenes else None
     kept = tuple(copies.get(n) for n in range(len(payloads))) if copies else ()
     own = tuple(points.get(n) for n in range(len(payloads))) if length.opened else ()
-    coded = tuple(identities), payloads, told, cuts or (), parts, scene, kept, own
+    led = lips if head.led and not length.opened else None
+    coded = tuple(identities), payloads, told, cuts or (), parts, scene, kept, own, led
     return Stream(head, *coded, unended)
 
 

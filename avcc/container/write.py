@@ -28,6 +28,8 @@ def write(stream: Stream, comment: str = "") -> bytes:
         raise FormatError(f"{count} segments don't have {len(stream.copies)} copies.")
     if len(stream.points) not in (0, count):
         raise FormatError(f"{count} segments don't have {len(stream.points)} operating points.")
+    if stream.lips is not None and (opened or not head.led):
+        raise FormatError("Lips follow the voice only where nothing else moves them.")
     parts = [pack_start(head, _minor(stream), opened)]
     # The first key frame follows the head at once (a reader takes damage in between for its loss);
     # later ones stand in front of the segment that they lie in, so that a pipe has them in time.
@@ -43,6 +45,8 @@ def write(stream: Stream, comment: str = "") -> bytes:
         parts.append(pack_cuts(stream.cuts, head.frames))
     if stream.scene:
         parts.append(pack_scene(*stream.scene))
+    if stream.lips is not None:
+        parts.append(pack_lips(stream.lips))
     for number, data in enumerate(stream.segments):
         while frames and frames[0] < (number + 1) * each:
             parts.append(waiting.pop(0))
@@ -74,6 +78,7 @@ def overhead(stream: Stream) -> int:
     coded += sum(len(data) for data in (*stream.segments, *stream.pitch) if data is not None)
     coded += sum(len(copy[1]) for copy in stream.copies if copy is not None)
     coded += len(stream.scene[1]) if stream.scene else 0
+    coded += len(stream.lips or b"")
     return len(write(stream)) - coded
 
 
@@ -105,14 +110,19 @@ def pack_scene(side: int, picture: bytes) -> bytes:
     return pack_chunk(layout.SCENE, 0, _side(side, picture) + picture)
 
 
+def pack_lips(payload: bytes) -> bytes:
+    """The chunk that says how lips follow the voice."""
+    return pack_chunk(layout.LIPS, 0, payload)
+
+
 def pack_start(head: Head, minor: int, opened: bool = False) -> bytes:
     """Signature, version and head; ``opened``: of a stream whose length isn't known yet.
     ``minor``: the least version that has all the rest."""
     flags, payload = layout.pack_head(head, opened)
     if head.segment_frames != SEGMENT_FRAMES:
-        minor = layout.SHORT
+        minor = max(minor, layout.SHORT)
     if head.shown:
-        minor = layout.SHOWN
+        minor = max(minor, layout.SHOWN)
     front = layout.SIGNATURE + bytes((layout.MAJOR, minor))
     return front + pack_chunk(layout.HEAD, flags, payload)
 
@@ -135,6 +145,8 @@ def pack_copy(number: int, point: OperatingPoint, data: bytes) -> bytes:
 
 def _minor(stream: Stream) -> int:
     """The earliest minor version that has all that the stream has."""
+    if stream.lips is not None:
+        return layout.LED
     if stream.points:
         return layout.OPEN
     if stream.copies:

@@ -12,11 +12,12 @@ from avcc.diffusion.driver import Driver, audible, filled
 from avcc.diffusion.estimate import Estimator
 from avcc.diffusion.inbetween import Inbetween
 from avcc.diffusion.schedule import DRIVEN_OFF, MEL_UNSENT, between, gaps, mel_off
+from avcc.follower import Follower
 from avcc.layers import halve
 from avcc.stages import BANDS, UNSENT, VOICE, Features, Latents
 
-# Tokens estimated at a time, and beyond each side: driver and in-betweens hear 12, the estimator 18
-# of them. In-betweens follow what was sent of all of them.
+# Tokens estimated at a time, and beyond each side: driver, follower and in-betweens hear 12, the
+# estimator 18 of them. In-betweens follow what was sent of all of them.
 WINDOW, MARGIN = 250, 40
 
 
@@ -26,7 +27,8 @@ class Conditions:
     ``scale``: float32 (K,), spread of each motion coefficient; ``step``: float32 (N,), of their
     quantiser; ``layers``: int (N,), acoustic layers sent; ``shape``: float32 (24,), of the key
     face; ``sound``: whether the clip has any; ``driver``: what moves the mouth where no motion was
-    sent; ``inbetween``: the same between frames of which it was, if there are such.
+    sent; ``follower``: the same where it is known how lips follow the voice; ``inbetween``: between
+    frames of which motion was sent. Each if there is such.
     """
 
     def __init__(
@@ -42,11 +44,13 @@ class Conditions:
         device: str,
         driver: Driver | None = None,
         inbetween: Inbetween | None = None,
+        follower: Follower | None = None,
     ) -> None:
         self._features, self._scale, self._device = features, scale, device
         self._voice = self._tensor(features.voice[:VOICE] * sound)
         self._shape = self._tensor(shape)
         self._estimator, self._driver, self._inbetween = estimator, driver, inbetween
+        self._follower = None if features.lips is None else follower
         unsent = features.semantic == UNSENT
         self._motion, self._motion_off = between(features.motion / scale, step[:, None] / scale)
         self._sent = ~np.isnan(features.motion[:, 0])
@@ -100,7 +104,7 @@ class Conditions:
         silent, unsent = self._tensor(f.silent[w])[None], (token == UNSENT).float()
         heard = mel.masked_fill(silent[..., None] > 0, SILENCE), silent, unsent
         if self._driver is not None and self._share[here].any():
-            moved = self._driver(*heard, self._shape[None])
+            moved = self._moved(*heard)
             self._driven[here] = moved[0, a - w.start :][:WINDOW].float().cpu().numpy()
             if not self._sent.any():
                 self._motion[here] = self._share[here, None] * self._driven[here]
@@ -111,6 +115,13 @@ class Conditions:
             moved = self._inbetween(*heard, straight, sent.to(self._device))
             moved = moved[0, a - w.start :][:WINDOW].float().cpu().numpy()
             self._motion[here] = self._straight[here] + self._off[here, None] * moved
+
+    def _moved(self, *heard: Tensor) -> Tensor:
+        """The mouth by the voice alone."""
+        if self._follower is not None and self._features.lips is not None:
+            return self._follower(*heard, self._tensor(self._features.lips)[None])
+        assert self._driver is not None
+        return self._driver(*heard, self._shape[None])
 
     def _tensor(self, x: np.ndarray) -> Tensor:
         return torch.from_numpy(np.asarray(x, np.float32)).to(self._device)

@@ -13,9 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from avcc.layers import ConvNext
-from avcc.stages import BANDS, MOTION, SHAPE
+from avcc.stages import BANDS, MOTION, MOUTH, SHAPE
 
-MOUTH = 6  # directions that move lips and leave eyes, brows and nose where they are
 KERNEL, DEPTH = 7, 4
 REACH = KERNEL // 2 * DEPTH  # tokens on either side that are heard
 # How much further than the mean that training finds a mouth goes, from where it mostly is: the mean

@@ -16,9 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from avcc.diffusion.driver import MOUTH
 from avcc.layers import ConvNext
-from avcc.stages import BANDS, MOTION
+from avcc.stages import BANDS, MOTION, MOUTH
 
 SIGNALS = 8
 KERNEL, DEPTH = 7, 4

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from avcc.entropy.context import check_point, identity_walk, pitch_walk, segment_walk
+from avcc.entropy.context import (
+    check_point,
+    identity_walk,
+    lips_walk,
+    pitch_walk,
+    segment_walk,
+)
 from avcc.entropy.count import Cost, Counter, segment_bits
 from avcc.entropy.payload import Decoder, Encoder
 from avcc.entropy.primitive import Walk, walked
@@ -47,13 +53,14 @@ def encode(symbols: Symbols, book: Codebook) -> Stream:
         None if copy is None else (copy.point, coded(book, copy, head.frames_of(n)))
         for n, copy in enumerate(symbols.copies)
     )
-    rest = symbols.cuts, parts, symbols.scene, copies, symbols.points
+    lips = None if symbols.lips is None else _written(book, lips_walk(symbols.lips))
+    rest = symbols.cuts, parts, symbols.scene, copies, symbols.points, lips
     return Stream(head, tuple(identities), payloads, (), *rest)
 
 
 def decode(stream: Stream, book: Codebook) -> Symbols:
-    """Read a clip's symbols. A segment, its copy, a part of the pitch, or an identity after the
-    first, whose bytes make no sense is ``None``, or left out (``damage`` says which).
+    """Read a clip's symbols. A segment, its copy, a part of the pitch, the lips, or an identity
+    after the first, whose bytes make no sense is ``None``, or left out (``damage`` says which).
     ``ModelError`` if the head names another codebook, ``FormatError`` if the first identity, or the
     head, makes no sense."""
     head = stream.head
@@ -77,7 +84,8 @@ def decode(stream: Stream, book: Codebook) -> Symbols:
         None if copy is None else _copy(copy, book, head.frames_of(n))
         for n, copy in enumerate(stream.copies)
     )
-    rest = stream.cuts, parts, stream.scene, copies, stream.points
+    lips = _sound(stream.lips, book, lips_walk(None))
+    rest = stream.cuts, parts, stream.scene, copies, stream.points, lips
     return Symbols(head, tuple(identities), segments, *rest)
 
 
@@ -102,6 +110,8 @@ def damage(stream: Stream, symbols: Symbols) -> tuple[str, ...]:
         for number, (payload, part) in enumerate(zip(stream.pitch, symbols.pitch, strict=True))
         if payload is not None and part is None
     ]
+    if stream.lips is not None and symbols.lips is None:
+        lost.append("How lips follow the voice was left out: its bytes make no sense.")
     return stream.damage + tuple(lost)
 
 

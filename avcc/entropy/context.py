@@ -17,11 +17,12 @@ from avcc.entropy.outlook import AcousticOutlook, MotionOutlook
 from avcc.entropy.primitive import Coder, Walk, walked
 from avcc.entropy.tables import BOUNDS, ESCAPE, REACH, Codebook
 from avcc.errors import FormatError
-from avcc.stages import OperatingPoint, Segment
+from avcc.stages import LIPS, OperatingPoint, Segment
 
 ESCAPE_BITS = 20  # magnitude bits after an escape, at most
 VALUE_MOST = REACH + (1 << (ESCAPE_BITS + 1)) - 1  # the largest magnitude that can be coded
 PITCH_START = 64  # that mean for a part's first pitch
+LIPS_START = 64  # and for the first number of the lips
 
 
 def segment(
@@ -103,6 +104,21 @@ def pitch_walk(frames: int, given: np.ndarray | None) -> Walk[np.ndarray]:
         last += change
         out[t] = last
         mean += (16 * abs(change) - mean) >> 2
+    return out
+
+
+def lips_walk(given: np.ndarray | None) -> Walk[np.ndarray]:
+    """Walk through the numbers int64 (32,) that say how lips follow the voice; ``None`` where they
+    are to be read. Each by the row that a coefficient of motion would have if it were alone, by the
+    size of those before it. ``FormatError`` on values that can't be coded."""
+    yield "lips"
+    if given is not None and given.shape != (LIPS,):
+        raise FormatError(f"The lips have {given.shape} numbers where {LIPS} are due.")
+    out, mean = np.zeros(LIPS, np.int64), LIPS_START
+    for i in range(LIPS):
+        row = bisect_right(BOUNDS, mean) * 3 + 1
+        out[i] = yield from _signed("motion", row, None if given is None else int(given[i]))
+        mean += (16 * abs(int(out[i])) - mean) >> 2
     return out
 
 

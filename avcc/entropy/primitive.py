@@ -32,8 +32,8 @@ class Ask:
     symbol: int | None
 
 
-# A string is the kind of what comes next: "motion", "audio", "pitch" or "identity". What comes back
-# is the symbol; of a kind, nothing.
+# A string is the kind of what comes next: "motion", "audio", "pitch", "lips" or "identity". What
+# comes back is the symbol; of a kind, nothing.
 Walk = Generator[Row | Ask | str, Any, _Found]
 
 

@@ -25,6 +25,7 @@ from avcc.quantise.scalar import (
 from avcc.quantise.trellis import Trellis
 from avcc.stages import (
     LATENT,
+    LIPS_MOST,
     MOTION,
     PITCH_FRAMES,
     SEGMENT_FRAMES,
@@ -175,7 +176,8 @@ class Quantiser:
                 a = number * PITCH_FRAMES
                 pitch[a : a + len(part)] = hertz(part)
         shown = symbols.cuts, pitch, head.sharpness / SHARPEST
-        return Features(keys, motion_sent(symbols), *heard, *shown)
+        lips = None if symbols.lips is None else symbols.lips.clip(-LIPS_MOST, LIPS_MOST)
+        return Features(keys, motion_sent(symbols), *heard, *shown, lips)
 
 
 def motion_sent(symbols: Symbols) -> np.ndarray:

@@ -19,6 +19,7 @@ STAGES = {
     "audiomae": "avcc.training.audiomae:AudioMAEStage",
     "avdiff": "avcc.training.avdiff:AVDiffStage",
     "driver": "avcc.training.driver:DriverStage",
+    "follower": "avcc.training.follower:FollowerStage",
     "inbetween": "avcc.training.inbetween:InbetweenStage",
     "estimator": "avcc.training.estimator:EstimatorStage",
     "facemesh": "avcc.training.facemesh:FaceMeshStage",

@@ -30,11 +30,15 @@ MORE = {
     " (docs/training.md, round 10)"
 }
 DIRECTIONS = ("motion.", "shape.")
-BESIDE = "driver", "inbetween"  # stages whose networks lie in AVDiff's file, where there are any
+BESIDE = (
+    "driver",
+    "inbetween",
+    "follower",
+)  # stages whose networks lie in AVDiff's file, where there are any
 STAGES = {
     "codebook": "motion, acoustic, tables, motionprior, acousticprior",
     "speech": "audiomae, acoustic, estimator",
-    "avdiff": "avdiff, driver, inbetween",
+    "avdiff": "avdiff, driver, inbetween, follower",
     "renderer": "renderer",
     "vocoder": "vocoder",
     "faces": "facemesh, finder",
