@@ -186,8 +186,7 @@ class Fitting:
         moved = replace(features, motion=features.motion + more)
         segments = nets.quantiser.moved(_whole(symbols), moved, plan.point)
         copies = self._copies(moved, plan.point) if symbols.copies else ()
-        lips = None if symbols.lips is None else self._lips(moved.motion)
-        symbols = replace(symbols, segments=tuple(segments), copies=copies, lips=lips)
+        symbols = replace(symbols, segments=tuple(segments), copies=copies)
         again, _ = self._filled(symbols, plan, budget)
         return (found, ()) if again is None else (Found(again, symbols, plan), pictures)
 
@@ -264,7 +263,7 @@ class Fitting:
         cuts = features.cuts if len(sent) > 1 else ()  # one key frame is for all shots
         pitch = tokens.pitch if plan.pitch else ()
         copies = self._copies(features, head.point) if fec else ()
-        lips = self._lips(features.motion) if self._led and _coarse(head.point) else None
+        lips = self._lips(features.motion) if self._led and head.led else None
         coded = tuple(identities), tuple(segments), cuts, pitch
         return Symbols(head, *coded, copies=copies, lips=lips)
 
@@ -282,12 +281,6 @@ class Fitting:
 def _sent(features: Features, plan: Plan) -> list[KeyFrame]:
     """The key frames of a plan in the order of time."""
     return sorted(features.keys[: plan.keys], key=lambda key: key.frame)
-
-
-def _coarse(point: OperatingPoint) -> bool:
-    """Whether a voice is sent that can say more of the lips than motion does."""
-    alone = not point.motion_stride or point.motion_step == len(STEPS) - 1
-    return point.semantic and alone
 
 
 def _whole(symbols: Symbols) -> list[Segment]:

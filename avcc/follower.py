@@ -3,9 +3,8 @@
 The mean of how people's mouths go with a voice says little of any of them (``diffusion.driver``).
 Here a network makes a few signals of the voice, the same for all, and lips follow these in a way of
 the speaker's own: a matrix, which the encoder finds by ridge regression and sends, once a clip, as
-so many numbers along the directions in which speakers differ most. Where motion isn't sent, a dozen
-bytes make lips move as this person's do; where it is sent in coarse steps, they say where between
-the steps lips are.
+so many numbers along the directions in which speakers differ most. Where motion isn't sent, ten
+bytes or so make lips move as this person's do.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ from avcc.layers import ConvNext
 from avcc.stages import BANDS, LIPS, LIPS_MOST, MOTION, MOUTH
 
 SIGNALS = 12
-FINE = 4  # steps that motion is sent in
 KERNEL, DEPTH = 7, 4
 REACH = KERNEL // 2 * DEPTH  # tokens on either side that are heard
 NOISE = 1.0  # power of what no code explains, as a share of what lips are off the mean of people
@@ -47,33 +45,17 @@ class Follower(nn.Module):
         self.mean = nn.Parameter(0.1 * torch.randn(SIGNALS + 1, MOUTH))
         self.register_buffer("basis", torch.zeros(LIPS, SIGNALS + 1, MOUTH))
         self.register_buffer("spread", torch.ones(LIPS))
-        # Of motion that was sent in such steps: how far it is off, by what the voice says of lips.
-        self.register_buffer("steps", torch.zeros(FINE))
-        self.register_buffer("trust", torch.zeros(FINE, MOUTH, MOTION))
         self.register_buffer("mouth", torch.zeros(MOUTH, MOTION))  # lips -> coefficients
         self.register_buffer("shape", torch.zeros(MOTION, MOUTH))  # coefficients -> lips
         self.basis: Tensor
         self.spread: Tensor
-        self.steps: Tensor
-        self.trust: Tensor
         self.mouth: Tensor
         self.shape: Tensor
         self.dropout = dropout
 
     def forward(self, mel: Tensor, silent: Tensor, unsent: Tensor, code: Tensor) -> Tensor:
-        return self.lips(mel, silent, unsent, code) @ self.mouth
-
-    def lips(self, mel: Tensor, silent: Tensor, unsent: Tensor, code: Tensor) -> Tensor:
-        """Where they are by the voice, (B, T, ``MOUTH``)."""
         how = self.mean + torch.einsum("bn,nsm->bsm", code, self.basis)
-        return self.signals(mel, silent, unsent) @ how
-
-    def between(self, lips: Tensor, motion: Tensor, step: Tensor) -> Tensor:
-        """How far motion (B, T, 20) that was sent in steps (T,) is off, by what the voice says of
-        the ``lips``: (B, T, 20)."""
-        which = (step[:, None] - self.steps).abs().argmin(1)
-        off = lips - motion @ self.shape
-        return torch.einsum("btm,tmk->btk", off, self.trust[which])
+        return self.signals(mel, silent, unsent) @ how @ self.mouth
 
     def signals(self, mel: Tensor, silent: Tensor, unsent: Tensor) -> Tensor:
         """(B, T, ``SIGNALS`` + 1) that lips may follow; the last one is 1."""

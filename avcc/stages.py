@@ -152,6 +152,11 @@ class Head:
         return self.sharpness != 0 or self.restoration is not None
 
     @property
+    def led(self) -> bool:
+        """Whether the voice alone moves the picture."""
+        return not self.point.motion_stride and self.point.semantic
+
+    @property
     def restored(self) -> float | None:
         """The restoration, as key frames have it."""
         return None if self.restoration is None else self.restoration / RESTORED

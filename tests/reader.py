@@ -537,8 +537,8 @@ def read(data: bytes, arrays: Any) -> dict[str, Any]:
     }
     parts = [pitch.get(n) for n in range(-(-frames // 1000))]
     told["scene"] = next(iter(scenes), None)
-    voiced = head["semantic"] and not head.get("open")
-    told["lips"] = read_lips(lips[0], arrays) if lips and voiced else None
+    alone = not head["stride"] and head["semantic"] and not head.get("open")
+    told["lips"] = read_lips(lips[0], arrays) if lips and alone else None
     kept = [copies.get(n) for n in range(len(segments))]
     told["copies"] = kept if any(kept) else []
     return told | {"pitch": parts if any(parts) else [], "reports": reports}

@@ -13,7 +13,6 @@ from torch import nn
 
 import avcc
 from avcc import follower, weights
-from avcc.analysis.mel import SILENCE
 from avcc.analysis.motion import banks
 from avcc.codec import Codec
 from avcc.container import read as container
@@ -27,7 +26,6 @@ from avcc.entropy import coder
 from avcc.evaluation.picture import correlation, mouth_openings
 from avcc.fitting import LED_FROM
 from avcc.follower import LIVELY, SIGNALS, Follower
-from avcc.quantise.scalar import STEPS
 from avcc.stages import LIPS, LIPS_MOST, MOTION, MOUTH, Features
 from tests.test_codec import SECONDS, talk
 from tests.test_real_clips import CLIP, source
@@ -106,44 +104,6 @@ def test_conditions_let_lips_follow_where_a_code_is_there() -> None:
     assert (motion(led, whole, None) == driven).all(), "a model without a follower"
     parts = motion(led, [(0, 90), (90, WINDOW), (WINDOW, WINDOW + 60)], net)
     np.testing.assert_allclose(parts, followed, atol=1e-5)
-
-
-def test_lips_that_were_sent_in_coarse_steps_come_nearer_to_what_the_voice_says() -> None:
-    """As far as is trusted: here fully in the coarsest steps, half in the next, not in others."""
-    net = _net()
-    net.steps.copy_(torch.from_numpy(STEPS))
-    onto = torch.eye(MOUTH, MOTION)
-    net.trust[2], net.trust[3] = 0.5 * onto, onto
-    lips, motion = torch.randn(1, 7, MOUTH), torch.randn(1, 7, MOTION)
-    step = torch.tensor([0.1, 0.2, 0.4, 0.8, 0.8, 0.4, 0.1])
-    moved = motion + net.between(lips, motion, step)
-    assert (moved[..., MOUTH:] == motion[..., MOUTH:]).all()
-    share = torch.tensor([0, 0, 0.5, 1, 1, 0.5, 0])[:, None]
-    wanted = motion[..., :MOUTH] * (1 - share) + lips * share
-    torch.testing.assert_close(moved[..., :MOUTH], wanted)
-
-    count = WINDOW + 60
-    sent, led = features(count, 3), replace(features(count, 3), lips=np.arange(LIPS) - 12)
-    at = ~np.isnan(sent.motion[:, 0])
-    plain = conditions(sent)(0, count)
-    motions = []
-    for trusted in (0.0, 1.0):
-        net.trust[1] = trusted * onto  # of the steps that ``conditions`` has
-        whole = conditions(led, follower=net)(0, count).motion[0].numpy()
-        cut = [conditions(led, follower=net)(a, a + 62).motion[0].numpy() for a in (0, 62, 124)]
-        np.testing.assert_allclose(np.concatenate(cut), whole[:186], atol=1e-5)
-        motions.append(whole)
-    assert (motions[0] == plain.motion[0].numpy()).all()
-    still = torch.zeros(1, count)
-    code = torch.from_numpy(led.lips.astype(np.float32))[None]
-    silent = torch.from_numpy(sent.silent.astype(np.float32))[None]
-    heard = plain.mel.masked_fill(silent[..., None] > 0, SILENCE)
-    said = net.lips(heard, silent, still, code)[0].numpy()
-    np.testing.assert_allclose(motions[1][at, :MOUTH], said[at], atol=1e-4)
-    moved_by = motions[1] - motions[0]
-    i = np.arange(2, count - 6, 3)
-    between = (moved_by[i - 2] + 2 * moved_by[i + 1]) / 3
-    np.testing.assert_allclose(moved_by[i], between, atol=1e-4)
 
 
 @cache

@@ -118,7 +118,7 @@ def clip_of(seed: int, book: Codebook = BOOK) -> Stream:
     restoration = seed % 17 if seed % 4 > 1 else None
     head = replace(head, model=book.id, sharpness=sharpness, restoration=restoration)
     wide = np.rint(rng.normal(0, 2.0 ** (seed % 7), LIPS)).astype(np.int64)
-    lips = wide if head.point.semantic and seed % 2 and not clip.points else None
+    lips = wide if head.led and not clip.points else None
     rest = {"head": head, "identities": (first, *later), "cuts": cuts, "lips": lips}
     return encode(replace(clip, **rest), book)
 
@@ -171,7 +171,7 @@ def test_parts_of_a_pitch_agree() -> None:
 
 
 def test_lips_agree() -> None:
-    """Where a voice is sent; the first chunk that is well-formed counts."""
+    """Where nothing else moves them; the first chunk that is well-formed counts."""
     clip = books.symbols(7, 120, OperatingPoint(0, 0, 1, True), picture=9)
     numbers = np.arange(LIPS) - 10
     data = write(encode(replace(clip, lips=numbers), BOOK))
@@ -190,12 +190,12 @@ def test_lips_agree() -> None:
     assert all(instead(one, good) is None for one in senseless)
     # earlier versions skip the chunk, whatever the minor version says
     assert agree(data[:9] + b"\0" + data[10:]) == found
-    # in an open stream, or one without a voice, it says nothing, and isn't written
-    mute, talking = OperatingPoint(5, 0, 1, False), OperatingPoint(5, 0, 1, True)
-    for point, own in ((mute, ()), (talking, (talking,))):
-        stream = encode(books.symbols(7, 120, point, picture=9, own=own), BOOK)
-        assert agree(write(stream) + good)["lips"] is None
-        with pytest.raises(FormatError, match="only where one is sent"):
+    # where motion is sent, or no voice, it says nothing, and isn't written
+    for point in (OperatingPoint(5, 0, 1, True), OperatingPoint(0, 0, 1, False)):
+        stream = encode(books.symbols(7, 120, point, picture=9), BOOK)
+        other = write(stream)
+        assert agree(other + good)["lips"] is None
+        with pytest.raises(FormatError, match="nothing else moves"):
             write(replace(stream, lips=code))
     assert write(replace(encode(clip, BOOK), lips=code)) == data
 

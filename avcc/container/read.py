@@ -183,7 +183,7 @@ def read(data: bytes, limits: Limits = ALL) -> Stream:
     scene = scenes[0] if scenes else None
     kept = tuple(copies.get(n) for n in range(len(payloads))) if copies else ()
     own = tuple(points.get(n) for n in range(len(payloads))) if length.opened else ()
-    led = lips if head.point.semantic and not length.opened else None
+    led = lips if head.led and not length.opened else None
     coded = tuple(identities), payloads, told, cuts or (), parts, scene, kept, own, led
     return Stream(head, *coded, unended)
 

@@ -28,8 +28,8 @@ def write(stream: Stream, comment: str = "") -> bytes:
         raise FormatError(f"{count} segments don't have {len(stream.copies)} copies.")
     if len(stream.points) not in (0, count):
         raise FormatError(f"{count} segments don't have {len(stream.points)} operating points.")
-    if stream.lips is not None and (opened or not head.point.semantic):
-        raise FormatError("Lips follow the voice only where one is sent, of a clip that is over.")
+    if stream.lips is not None and (opened or not head.led):
+        raise FormatError("Lips follow the voice only where nothing else moves them.")
     parts = [pack_start(head, _minor(stream), opened)]
     # The first key frame follows the head at once (a reader takes damage in between for its loss);
     # later ones stand in front of the segment that they lie in, so that a pipe has them in time.

@@ -10,7 +10,7 @@ from avcc.analysis.mel import SILENCE
 from avcc.diffusion.avdiff import Condition
 from avcc.diffusion.driver import Driver, audible, filled
 from avcc.diffusion.estimate import Estimator
-from avcc.diffusion.inbetween import Inbetween, Lines
+from avcc.diffusion.inbetween import Inbetween
 from avcc.diffusion.schedule import DRIVEN_OFF, MEL_UNSENT, between, gaps, mel_off
 from avcc.follower import Follower
 from avcc.layers import halve
@@ -19,8 +19,6 @@ from avcc.stages import BANDS, UNSENT, VOICE, Features, Latents
 # Tokens estimated at a time, and beyond each side: driver, follower and in-betweens hear 12, the
 # estimator 18 of them. In-betweens follow what was sent of all of them.
 WINDOW, MARGIN = 250, 40
-
-Heard = tuple[Tensor, Tensor, Tensor]  # mel, silent, unsent, as driver and others take them
 
 
 class Conditions:
@@ -53,14 +51,13 @@ class Conditions:
         self._shape = self._tensor(shape)
         self._estimator, self._driver, self._inbetween = estimator, driver, inbetween
         self._follower = None if features.lips is None else follower
-        self._step = step
         unsent = features.semantic == UNSENT
         self._motion, self._motion_off = between(features.motion / scale, step[:, None] / scale)
         self._sent = ~np.isnan(features.motion[:, 0])
         lost = _in_gaps(self._sent)
         self._share = audible(unsent) * lost * (driver is not None)
-        self._near = audible(unsent) * ~lost * self._sent.any()
-        self._off, self._straight = self._near * ~self._sent, self._motion.copy()
+        off = audible(unsent) * ~lost * ~self._sent * self._sent.any()
+        self._off, self._straight = off * (inbetween is not None), self._motion.copy()
         self._driven = np.zeros_like(self._motion)
         self._mel_off = np.where(unsent, MEL_UNSENT, mel_off(layers))[:, None]
         self._mel = np.zeros((len(unsent), 2 * BANDS), np.float32)
@@ -107,30 +104,19 @@ class Conditions:
         silent, unsent = self._tensor(f.silent[w])[None], (token == UNSENT).float()
         heard = mel.masked_fill(silent[..., None] > 0, SILENCE), silent, unsent
         if self._driver is not None and self._share[here].any():
-            moved = self._moved(heard)
+            moved = self._moved(*heard)
             self._driven[here] = moved[0, a - w.start :][:WINDOW].float().cpu().numpy()
             if not self._sent.any():
                 self._motion[here] = self._share[here, None] * self._driven[here]
                 self._motion_off[here] = DRIVEN_OFF
-        if self._sent[w].any() and self._near[here].any():
-            self._motion[here] = self._sent_near(heard, w)[a - w.start :][:WINDOW]
+        known = np.flatnonzero(self._sent[w])
+        if self._inbetween is not None and self._off[here].any() and len(known):
+            straight, sent = self._tensor(self._straight[w])[None], torch.from_numpy(known)
+            moved = self._inbetween(*heard, straight, sent.to(self._device))
+            moved = moved[0, a - w.start :][:WINDOW].float().cpu().numpy()
+            self._motion[here] = self._straight[here] + self._off[here, None] * moved
 
-    def _sent_near(self, heard: Heard, w: slice) -> np.ndarray:
-        """Motion (T, K) near frames of which it was sent: straight between these, in coarse steps
-        nearer to what the voice says, and as in-betweens have it."""
-        motion = self._tensor(self._straight[w])[None]
-        sent = torch.from_numpy(np.flatnonzero(self._sent[w])).to(self._device)
-        if self._follower is not None and self._features.lips is not None:
-            lips = self._follower.lips(*heard, self._tensor(self._features.lips)[None])
-            off = self._follower.between(lips, motion, self._tensor(self._step[w]))
-            off = Lines.between(sent, motion.shape[1]).straight(off)
-            motion = motion + self._tensor(self._near[w])[:, None] * off
-        if self._inbetween is not None and self._off[w].any():
-            moved = self._inbetween(*heard, motion, sent)
-            motion = motion + self._tensor(self._off[w])[:, None] * moved
-        return motion[0].float().cpu().numpy()
-
-    def _moved(self, heard: Heard) -> Tensor:
+    def _moved(self, *heard: Tensor) -> Tensor:
         """The mouth by the voice alone."""
         if self._follower is not None and self._features.lips is not None:
             return self._follower(*heard, self._tensor(self._features.lips)[None])

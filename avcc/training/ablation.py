@@ -18,14 +18,13 @@ from avcc.diffusion.avdiff import AVDiff, fitting
 from avcc.diffusion.inbetween import Inbetween
 from avcc.entropy.count import segment_bits
 from avcc.evaluation.picture import correlation, mouth_openings
-from avcc.follower import Follower
 from avcc.layers import loaded
 from avcc.training.held import Held, held, mouths
 
 Schedule = tuple[int, float, float]
 Variant = tuple[str, Schedule]  # a file of weights, STRAIGHT, or "" for the shipped ones
 STRAIGHT = "straight lines"
-Networks = tuple[AVDiff, Inbetween | None, Follower | None]
+Networks = tuple[AVDiff, Inbetween | None]
 
 # Steps (0: no diffusion), share of the noise in mel and in motion.
 VARIANTS: tuple[Schedule, ...] = (
@@ -46,9 +45,8 @@ def ablate(
     """Print one line a variant: mel error, PESQ, STOI, mesh and mouth error in % of the eyes,
     correlation of mouth openings with the true ones, and their spread as a share of theirs.
 
-    ``nets``: files of AVDiff's weights, of in-betweens' or of a follower's, to compare, as the
-    decoder uses them, instead of variants of the shipped ones; beside them ``STRAIGHT``, without
-    in-betweens and follower.
+    ``nets``: files of AVDiff's weights, or of in-betweens', to compare, as the decoder uses them,
+    instead of variants of the shipped ones; beside them ``STRAIGHT``, without in-betweens.
     """
     usual = (DEFAULT_STEPS, sample.MEL_NOISE, sample.MOTION_NOISE)
     loads = {str(path): load_file(path) for path in nets}
@@ -60,14 +58,12 @@ def ablate(
     motion_bits = []
     for clip in held(data, bitrate, count, seconds, mode):
         motion_bits.append(_motion_rate(clip))
-        there = clip.nets
-        own = there.avdiff, there.inbetween, there.follower
+        own = clip.nets.avdiff, clip.nets.inbetween
         for name, schedule in variants:
-            chosen = _networks(own, name, loads.get(name, {}))
-            there.avdiff, there.inbetween, there.follower = chosen
+            clip.nets.avdiff, clip.nets.inbetween = _networks(own, name, loads.get(name, {}))
             steps, sample.MEL_NOISE, sample.MOTION_NOISE = schedule
             found[name, schedule].append(_figures(clip, steps))
-        there.avdiff, there.inbetween, there.follower = own
+        clip.nets.avdiff, clip.nets.inbetween = own
     print(f"{len(motion_bits)} clips, {np.mean(motion_bits):.0f} bit/s of motion on the mean")
     print("steps, mel noise, motion noise: mel error, PESQ, STOI, mesh %, mouth %, corr., spread")
     for (name, schedule), rows in found.items():
@@ -75,18 +71,12 @@ def ablate(
 
 
 def _networks(own: Networks, name: str, tensors: dict[str, Tensor]) -> Networks:
-    """Those of a variant: a decoder's own but for what the file holds, and without a follower where
-    in-betweens are compared."""
-    avdiff, inbetween, follower = own
+    """AVDiff and in-betweens of a variant: a decoder's own but for what the file holds."""
     if name == STRAIGHT:
-        return avdiff, None, None
+        return own[0], None
     if any(key.startswith("inbetween.") for key in tensors):
-        return avdiff, loaded(Inbetween(), tensors, "inbetween.", "cpu"), None
-    if any(key.startswith("follower.") for key in tensors):
-        return avdiff, inbetween, loaded(Follower(), tensors, "follower.", "cpu")
-    if name:
-        avdiff = loaded(fitting(tensors), tensors, "avdiff.", "cpu")
-    return avdiff, inbetween, follower
+        return own[0], loaded(Inbetween(), tensors, "inbetween.", "cpu")
+    return (loaded(fitting(tensors), tensors, "avdiff.", "cpu"), own[1]) if name else own
 
 
 def _figures(clip: Held, steps: int) -> list[float]:

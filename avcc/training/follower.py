@@ -8,11 +8,9 @@ from torch import Tensor, nn
 
 from avcc.evaluation.picture import correlation, mouth_openings
 from avcc.follower import SIGNALS, Follower
-from avcc.quantise.scalar import STEPS
 from avcc.stages import LIPS
 from avcc.training.export import grown
 from avcc.training.loop import Options, Stage
-from avcc.training.motion import motion_paths
 from avcc.training.mouth import Mouth
 from avcc.training.takes import Take, Takes, lips_off
 
@@ -22,7 +20,6 @@ RIDGE = 5.0  # frames' worth of that mean, beside the frames of a cut
 STEP = 0.03  # of a code's numbers, in units in which a lip is moved by one
 LEAST = 100  # frames of a clip that says how speakers differ
 HEARD = -2  # which of a take's mels: decoded with two layers
-STRIDES, CODED = (2, 3, 5), 60  # of motion that is sent beside; clips that tell what that is worth
 
 
 class FollowerStage(Stage):
@@ -42,7 +39,6 @@ class FollowerStage(Stage):
         net.shape.copy_(torch.from_numpy(mouth.shape))
         self.nets["follower"] = net
         self.optims["follower"] = self.adam(net, 2e-3, weight_decay=0.05)
-        self.paths = motion_paths(options.work)
 
     def begin(self, tensors: dict[str, Tensor]) -> None:
         grown(self.nets["follower"], tensors, "follower")
@@ -99,13 +95,10 @@ class FollowerStage(Stage):
             out += [lips_off(mesh, true), correlation(opened, opens), float(spread)]
         return out[:-1]
 
-    def _heard(self, take: Take) -> tuple[Tensor, Tensor, Tensor]:
+    def _heard(self, take: Take) -> tuple[Tensor, ...]:
         mel, silent = take.mels[HEARD].astype(np.float32), take.silent.astype(np.float32)
-        a, b, c = (
-            torch.from_numpy(x)[None].to(self.o.device)
-            for x in (mel, silent, np.zeros_like(silent))
-        )
-        return a, b, c
+        told = mel, silent, np.zeros_like(silent)
+        return tuple(torch.from_numpy(x)[None].to(self.o.device) for x in told)
 
     @torch.no_grad()
     def _coding(self, nets: nn.ModuleDict) -> Follower:
@@ -142,38 +135,8 @@ class FollowerStage(Stage):
         net.spread[count:] = 1e-3
         return net
 
-    @torch.no_grad()
-    def _trusting(self, net: Follower) -> Follower:
-        """The same, when it has learned how much of what it says counts beside lips that were sent:
-        by least squares over coded training clips."""
-        net.steps.copy_(torch.from_numpy(STEPS))
-        order = np.random.default_rng(0).permutation(len(self.takes.train))
-        takes = [self.takes.train[i] for i in order[:CODED]]
-        shape, scale = net.shape.cpu().numpy(), self.takes.scale
-        told = []
-        for take in takes:
-            motion = take.coefficients(int(take.keys[0])).astype(np.float32)
-            heard = self._heard(take)
-            code = net.code(net.signals(*heard)[0].cpu().numpy(), motion / scale)
-            numbers = torch.from_numpy(code.astype(np.float32))[None].to(self.o.device)
-            told.append((motion, net.lips(*heard, numbers)[0].cpu().numpy()))
-        for step in range(len(STEPS)):
-            says, lacks = [], []
-            for motion, lips in told:
-                true = motion / scale
-                weight = 1 / (np.std(true @ shape, 0).max() + 0.02) ** 0.5
-                for stride in STRIDES:
-                    sent = self.paths.received(motion, stride, step) / scale
-                    at = ~np.isnan(sent[:, 0])
-                    says.append(weight * (lips - sent @ shape)[at])
-                    lacks.append(weight * (true - sent)[at])
-            found = np.linalg.lstsq(np.concatenate(says), np.concatenate(lacks), rcond=None)[0]
-            net.trust[step].copy_(torch.from_numpy(found))
-        return net
-
     def export(self, nets: nn.ModuleDict) -> dict[str, Tensor]:
-        net = self._trusting(self._coding(nets))
-        return {f"follower.{k}": v for k, v in net.state_dict().items()}
+        return {f"follower.{k}": v for k, v in self._coding(nets).state_dict().items()}
 
 
 def _followed(mean: Tensor, signals: Tensor, lips: Tensor) -> Tensor:
