@@ -14,6 +14,8 @@ from avcc.stages import BANDS
 LOWEST, HIGHEST = 60.0, 500.0  # Hz
 STEPS = 96  # classes between them, 38 cents each
 SWIFT = 6  # classes that a pitch may move in a frame of 20 ms
+NEAR = 1.25  # classes: about how far what was sent is off
+DOUBT = 0.02  # probability that a pitch near what was sent keeps, however sure of others the mel is
 JUMP = 1.5  # what moving costs at ``SWIFT``, in log probability
 
 
@@ -38,14 +40,6 @@ def place(hertz: Tensor) -> Tensor:
     return (share * (STEPS - 1)).clamp(0, STEPS - 1)
 
 
-def between(hertz: Tensor) -> Tensor:
-    """Pitch (B, T) at the first mel frame of every token, NaN where unknown -> of all mel frames
-    (B, 2 T): half way, in octaves, to the next token's where that is known."""
-    after = torch.cat([hertz[:, 1:], hertz[:, -1:]], 1)
-    middle = (hertz * after).sqrt()
-    return torch.stack([hertz, middle.where(~middle.isnan(), hertz)], 2).flatten(1)
-
-
 def contour(likely: np.ndarray) -> np.ndarray:
     """Log probabilities (T, 96) -> pitch in Hz, float32 (T,): the likeliest path that moves little.
 
@@ -64,8 +58,16 @@ def contour(likely: np.ndarray) -> np.ndarray:
 
 
 @torch.no_grad()
-def pitch_of(net: Pitch, mel: Tensor) -> Tensor:
-    """Mel (B, T, 80) -> pitch in Hz, float32 (B, T)."""
-    likely = net(mel).cpu().numpy()
-    found = np.stack([contour(one) for one in likely])
+def pitch_of(net: Pitch, mel: Tensor, sent: Tensor | None = None) -> Tensor:
+    """Mel (B, T, 80) -> pitch in Hz, float32 (B, T).
+
+    ``sent``: what is known of it already (B, T), NaN where nothing is. The mel says where between
+    two pitches that can be sent it lies, if it knows (``DOUBT``).
+    """
+    likely = net(mel)
+    if sent is not None and not sent.isnan().all():
+        away = torch.arange(STEPS, device=mel.device) - place(sent)[..., None]
+        doubted = (likely.exp() + DOUBT).log() - (away / NEAR).square() / 2
+        likely = torch.where(sent.isnan()[..., None], likely, doubted)
+    found = np.stack([contour(one) for one in likely.cpu().numpy()])
     return torch.from_numpy(found).to(mel.device)

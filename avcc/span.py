@@ -50,9 +50,11 @@ class Span:
             end // PITCH_FRAMES for n in self.segments for end in (n * each, (n + 1) * each - 1)
         }
         kept = (p if n in self.segments else None for n, p in enumerate(stream.segments))
-        pitch = (p if n in spoken else None for n, p in enumerate(stream.pitch))
+        pitch = tuple(p if n in spoken else None for n, p in enumerate(stream.pitch))
+        finer = tuple(p if n in spoken else None for n, p in enumerate(stream.finer))
         copies = (c if n in self.segments else None for n, c in enumerate(stream.copies))
-        return replace(stream, segments=tuple(kept), pitch=tuple(pitch), copies=tuple(copies))
+        coded = replace(stream, segments=tuple(kept), copies=tuple(copies))
+        return replace(coded, pitch=pitch, finer=finer)
 
 
 def span(stream: Stream, start: float = 0.0, duration: float | None = None) -> Span:

@@ -174,8 +174,9 @@ class Head:
 @dataclass(frozen=True)
 class Symbols:
     """Everything that is sent, as integers. ``None`` in ``segments``: lost, to be concealed.
-    ``cuts``: frames at which another shot begins, rising. ``pitch``: int64 of every frame, in
-    sixteenths of an octave from 120 Hz, in parts of ``PITCH_FRAMES``; empty where none is sent.
+    ``cuts``: frames at which another shot begins, rising. ``pitch``: int64, in sixteenths of an
+    octave from 120 Hz, in parts of ``PITCH_FRAMES``, one of every frame or two (at its beginning
+    and half-way); empty where none is sent.
     ``scene``: the surroundings, as side and AV1 picture. ``copies``: coarse copies of the segments,
     which count where the segments are lost; empty where none are sent. ``points``: as in
     ``Stream``. ``lips``: int64 (32,), how lips follow the voice; ``None`` where that isn't sent."""
@@ -209,7 +210,8 @@ class Stream:
 
     ``identities``: (frame, side, code of shape and voice, picture). ``segments``: payload, or
     ``None`` where the bytes were damaged. ``damage``: sentences for a person, empty if all is well.
-    ``cuts``: frames at which another shot begins. ``pitch``: payloads of its parts, as segments.
+    ``cuts``: frames at which another shot begins. ``pitch``: payloads of its parts, as segments;
+    ``finer``: of those that have two pitches a frame, which count before the others.
     ``scene``: the surroundings, as side and AV1 picture. ``copies``: (operating point, payload) of
     coarse copies of the segments; empty where there are none. ``points``: the operating point of
     each segment (``None`` where it's lost) in an open stream, which is written before its length is
@@ -229,6 +231,7 @@ class Stream:
     points: tuple[OperatingPoint | None, ...] = ()
     lips: bytes | None = None
     unended: bool = False
+    finer: tuple[bytes | None, ...] = ()
 
     def point(self, number: int) -> OperatingPoint:
         """What was sent of a segment."""
@@ -262,10 +265,11 @@ class Features:
     ``keys[0]``; rows of NaN were not sent. ``semantic``: at the encoder float32
     (N, D) features of the AudioMAE, at the decoder int64 (N,) tokens, -1 where not sent.
     ``acoustic``: float32 (N, A), latents, zero where not sent. ``silent``: bool (N,). ``voice``:
-    float32 (V,). ``cuts``: frames at which another shot begins. ``pitch``: at the encoder float32
-    (N, 49), log likelihood of each of ``PITCHES``, at the decoder float32 (N,) in Hz, NaN where it
-    was not sent; ``None``: nobody listened for it. ``sharpness``: what ``render.unsharp`` adds to
-    pictures at the decoder. ``lips``: at the encoder float32 (N, 13), signals that lips may follow
+    float32 (V,). ``cuts``: frames at which another shot begins. ``pitch``: of mel frames, two
+    a frame, at the encoder float32 (2 N, 49), log likelihood of each of ``PITCHES``, at the decoder
+    float32 (2 N,) in Hz, NaN where it was not sent; ``None``: nobody listened for it.
+    ``sharpness``: what ``render.unsharp`` adds to pictures at the decoder. ``lips``: at the encoder
+    float32 (N, 13), signals that lips may follow
     (``follower``), at the decoder int64 (32,), how they do; ``None`` where that isn't known.
     """
 

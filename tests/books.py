@@ -86,10 +86,12 @@ def symbols(
     coarse: OperatingPoint | None = None,
     own: tuple[OperatingPoint, ...] = (),
     each: int = SEGMENT_FRAMES,
+    finer: bool = False,
 ) -> Symbols:
     """A clip of random symbols for ``book()``; ``spread``: of the motion, in quantiser steps;
     ``pitch``: how much it moves, nothing is sent where it doesn't; ``coarse``: of copies; ``own``:
-    of segments in turn, in an open stream; ``each``: frames of a segment."""
+    of segments in turn, in an open stream; ``each``: frames of a segment; ``finer``: with two
+    pitches a frame."""
     point = point or OperatingPoint(2, 1, 1, True)
     rng = np.random.default_rng(seed)
 
@@ -120,9 +122,9 @@ def symbols(
         point=point,
         segment_frames=each,
     )
-    moves = rng.normal(0, pitch, frames) if pitch else np.zeros(0)
-    codes = np.rint(moves).astype(np.int64).cumsum()
-    parts = tuple(codes[a : a + PITCH_FRAMES] for a in range(0, len(codes), PITCH_FRAMES))
+    moves = rng.normal(0, pitch, (1 + finer) * frames) if pitch else np.zeros(0)
+    codes, most = np.rint(moves).astype(np.int64).cumsum(), (1 + finer) * PITCH_FRAMES
+    parts = tuple(codes[a : a + most] for a in range(0, len(codes), most))
     copies = tuple(Copy(coarse, segment(start, coarse)) for start in starts if coarse)
     return Symbols(head, (one,), segments, pitch=parts, copies=copies, points=points)
 

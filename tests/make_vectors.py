@@ -47,7 +47,8 @@ def clips() -> dict[str, tuple[Clip, float]]:
         "audio-driven": (clip, 1200),
         "led": (clip, 2000),  # by a voice that lips follow in a way of their own
         "video-driven": (clip, 2000),
-        "pitch": (clip, 2200),  # where rate control takes it
+        "pitch": (clip, 2200),  # where rate control takes it: once a frame, of earlier versions,
+        "finer": (clip, 2200),  # and twice
         "scene": (scenic(), 6000),
         "copies": (long, 3000),
         "soft": (replace(clip, frames=np.stack([_blurred(x) for x in clip.frames])), 4000),

@@ -18,7 +18,7 @@ from avcc.container.layout import Chunk, pack_chunk, varint, zigzag
 from avcc.container.read import chunks, read
 from avcc.container.write import write
 from avcc.entropy import coder
-from avcc.entropy.context import VALUE_MOST
+from avcc.entropy.signed import VALUE_MOST
 from avcc.errors import AvccError
 from avcc.stages import Symbols
 

@@ -30,6 +30,7 @@ from fractions import Fraction
 from hashlib import sha256
 from itertools import accumulate
 from math import log2
+from pathlib import Path
 from typing import Any
 from zlib import crc32
 
@@ -121,7 +122,7 @@ def chunks(data: bytes) -> Iterator[Chunk | None]:
         chunk = chunk_at(data, at)
         yield chunk
         at = chunk[3] if chunk else at + 1
-        while not chunk and at < len(data) and not (data[at] in b"ISeiprs" and chunk_at(data, at)):
+        while not chunk and at < len(data) and not (data[at] in b"ISeipqrs" and chunk_at(data, at)):
             at += 1
 
 
@@ -248,17 +249,17 @@ class Decoder:
     def signed(self, table: str, row: int) -> int:
         return self.value(self.symbol(table, row))
 
-    def value(self, s: int) -> int:
+    def value(self, s: int, most: int = 30, escape: int = 61) -> int:
         """The value of a symbol, and of what follows an escape."""
-        if s < 61:
-            return s - 30
+        if s < escape:
+            return s - most
         negative, n, x = self.cut(BIT), 0, 1
         while self.cut(BIT):
             n += 1
             need(n <= 20, "senseless: an escape is too long")
         for _ in range(n):
             x = 2 * x + self.cut(BIT)
-        return -(x + 30) if negative else x + 30
+        return -(x + most) if negative else x + most
 
     def close(self) -> None:
         need(encode(self.found) == self.payload, "senseless: its symbols make another payload")
@@ -390,6 +391,48 @@ def read_audio(coder: Decoder, frames: int, layers: int) -> tuple[list[int], lis
     return semantic, acoustic
 
 
+def glide_rows() -> list[list[int]]:
+    """The built-in table ``glide``, from the page on the format."""
+    page = (Path(__file__).parents[1] / "docs" / "format.md").read_text()
+    block = page.split("**Glides.**")[1].split("\n\n")[1]
+    rows = [[int(n) for n in line.split()] for line in block.splitlines()]
+    table = [[1 + n * ((1 << 24) - 18) // sum(row) for n in row] for row in rows]
+    for row, f in zip(rows, table, strict=True):
+        f[row.index(max(row))] += (1 << 24) - sum(f)
+    return table
+
+
+GLIDES = glide_rows()
+
+
+def read_finer(flags: int, payload: bytes, frames: int, arrays: Any) -> tuple[int, Any]:
+    """The same of a part with two pitches a frame."""
+    fields = Fields(payload)
+    try:
+        number = read_number(fields, flags)
+        need(1000 * number < frames, "there is no such part")
+    except Wrong:
+        return -1, None
+    coder = Decoder(fields.rest(), arrays)
+    try:
+        pitch = [coder.signed("motion", 3 * sum(edge <= 64 for edge in EDGES) + 1)]
+        moves: list[int] = []
+        for _ in range(2 * min(1000, frames - 1000 * number) - 1):
+            a, b = (max(-2, min(2, m)) for m in [0, 0, *moves][:-3:-1])
+            sign = -1 if (a, b) < (0, 0) else 1
+            a, b = sign * a, sign * b
+            still = next((n for n, m in enumerate(reversed(moves)) if m), len(moves))
+            row = 3 + 5 * a + b
+            if a == b == 0:
+                row = sum(edge <= still for edge in (4, 10, 32))
+            moves.append(sign * coder.value(coder.cut([0, *accumulate(GLIDES[row])]), 8, 17))
+            pitch.append(pitch[-1] + moves[-1])
+        coder.close()
+    except Wrong:
+        return number, None
+    return number, pitch
+
+
 def read_pitch(flags: int, payload: bytes, frames: int, arrays: Any) -> tuple[int, Any]:
     """The number of a part, -1 where it is malformed, and its pitches, None if senseless."""
     fields = Fields(payload)
@@ -474,6 +517,7 @@ def read(data: bytes, arrays: Any) -> dict[str, Any]:
     reports: list[str] = []
     cuts: list[int] | None = None
     pitch: dict[int, Any] = {}
+    finer: dict[int, Any] = {}
     scenes: list[Any] = []
     lips: list[bytes] = []
     copies: dict[int, Any] = {}
@@ -518,6 +562,9 @@ def read(data: bytes, arrays: Any) -> dict[str, Any]:
             elif kind == "p":
                 part, found = read_pitch(flags, payload, frames, arrays)
                 pitch.setdefault(part, found)
+            elif kind == "q":
+                part, found = read_finer(flags, payload, frames, arrays)
+                finer.setdefault(part, found)
             elif kind == "r":
                 of, copy = read_copy(flags, payload, head, arrays)
                 copies.setdefault(of, copy)
@@ -535,7 +582,7 @@ def read(data: bytes, arrays: Any) -> dict[str, Any]:
         "segments": segments,
         "cuts": cuts or [],
     }
-    parts = [pitch.get(n) for n in range(-(-frames // 1000))]
+    parts = [finer.get(n) or pitch.get(n) for n in range(-(-frames // 1000))]
     told["scene"] = next(iter(scenes), None)
     alone = not head["stride"] and head["semantic"] and not head.get("open")
     told["lips"] = read_lips(lips[0], arrays) if lips and alone else None

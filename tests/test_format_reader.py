@@ -20,7 +20,7 @@ import reader
 from safetensors.numpy import load_file
 
 from avcc import weights
-from avcc.container.layout import COPY, CUTS, END, PITCH, SEGMENT, pack_chunk, varint
+from avcc.container.layout import COPY, CUTS, END, FINER, PITCH, SEGMENT, pack_chunk, varint
 from avcc.container.layout import LIPS as LIPS_CHUNK
 from avcc.container.pieces import pack_pieces
 from avcc.container.read import read
@@ -142,14 +142,17 @@ def test_every_symbol_that_priors_foretell_agrees() -> None:
     assert all(ours != plain for ours, plain in sizes if ours > 2000)  # they were asked
 
 
-def test_parts_of_a_pitch_agree() -> None:
+@pytest.mark.parametrize("finer", [False, True])
+def test_parts_of_a_pitch_agree(finer: bool) -> None:
     """Each in its place; one that is lost, senseless, malformed or doubled says nothing."""
-    clip = books.symbols(3, 2100, OperatingPoint(50, 0, 0, False), picture=9, pitch=2.0)
+    point, kind = OperatingPoint(50, 0, 0, False), FINER if finer else PITCH
+    clip = books.symbols(3, 2100, point, picture=9, pitch=2.0, finer=finer)
     data = write(encode(clip, BOOK))
     parts = chunks_of(data)
-    at = [i for i, part in enumerate(parts) if part[:1] == b"p"]
+    at = [i for i, part in enumerate(parts) if part[0] == kind]
     found = agree(data)
-    assert data[9] == 1 and [len(part) for part in found["pitch"]] == [1000, 1000, 100]
+    assert data[9] == (8 if finer else 1)
+    assert [len(part) // (1 + finer) for part in found["pitch"]] == [1000, 1000, 100]
     # in front of the segment that the first frame lies in: that of the number 10 n
     assert [parts[i + 1][:2] for i in at] == [b"S\0", b"S\n", b"S\x14"]
 
@@ -157,15 +160,16 @@ def test_parts_of_a_pitch_agree() -> None:
         rest = [*parts[: at[which]], *instead, *parts[at[which] + 1 :]]
         return agree(data[:10] + b"".join(rest))["pitch"]
 
-    code = parts[at[1]][4:-4]
-    good = pack_chunk(PITCH, 1, code)
+    start = 3 + (len(parts[at[1]]) > 134)
+    code = parts[at[1]][start:-4]
+    good = pack_chunk(kind, 1, code)
     assert good == parts[at[1]]
-    for bad in (pack_chunk(PITCH, 1, code[:-1]), pack_chunk(PITCH, 1, code + b"\0")):
+    for bad in (pack_chunk(kind, 1, code[:-1]), pack_chunk(kind, 1, code + b"\0")):
         assert without(1, bad, good) == [found["pitch"][0], None, found["pitch"][2]]
-    for bad in (pack_chunk(PITCH, 3, code), pack_chunk(PITCH, 128, code), good[:-1] + b"!", b""):
+    for bad in (pack_chunk(kind, 3, code), pack_chunk(kind, 128, code), good[:-1] + b"!", b""):
         assert without(1, bad) == [found["pitch"][0], None, found["pitch"][2]]
         assert without(1, bad, good) == found["pitch"]
-    assert without(1, good, pack_chunk(PITCH, 1, b"")) == found["pitch"]
+    assert without(1, good, pack_chunk(kind, 1, b"")) == found["pitch"]
     # a decoder of version 1.0 skips what this one reads, whatever the minor version says
     assert agree(data[:9] + b"\0" + data[10:]) == found
 

@@ -21,7 +21,7 @@ from avcc.container.read import chunks, read
 from avcc.container.write import write
 from avcc.diffusion.schedule import between
 from avcc.entropy import coder
-from avcc.entropy.context import VALUE_MOST
+from avcc.entropy.signed import VALUE_MOST
 from avcc.errors import FormatError
 from avcc.stages import Head, Identity, OperatingPoint, Segment, Stream, Symbols
 from tests.faces import picture

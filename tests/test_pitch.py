@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise, product
+from typing import cast
 
 import numpy as np
 import pytest
@@ -17,13 +18,16 @@ from avcc.analysis.mel import LEVEL, LogMel, active_level
 from avcc.analysis.pitch import likelihood, periodicity
 from avcc.container import layout
 from avcc.container.layout import Chunk
-from avcc.container.read import chunks
+from avcc.container.read import chunks, read
+from avcc.container.write import write
 from avcc.entropy import coder
+from avcc.entropy.signed import VALUE_MOST
 from avcc.layers import loaded
 from avcc.likeliest import likeliest
-from avcc.pitch import STEPS, Pitch, between, contour, place
+from avcc.pitch import STEPS, Pitch, contour, pitch_of, place
 from avcc.quantise import rate
-from avcc.quantise.pitch import hertz, path
+from avcc.quantise.pitch import between, hertz, path, sixteenths
+from avcc.quantise.symbols import pitch_sent
 from avcc.stages import PITCH_LEAST, PITCH_MOST, PITCHES, Symbols
 from tests.test_codec import talk
 
@@ -65,9 +69,25 @@ def test_a_contour_of_anything_is_a_pitch() -> None:
 
 
 def test_a_pitch_glides_from_frame_to_frame() -> None:
-    pitch = torch.tensor([[100, 200, torch.nan, 400]])
-    expected = [[100, 100 * 2**0.5, 200, 200, torch.nan, torch.nan, 400, 400]]
-    torch.testing.assert_close(between(pitch), torch.tensor(expected), equal_nan=True)
+    pitch = np.array([100, 200, np.nan, 400], np.float32)
+    expected = [100, 100 * 2**0.5, 200, 200, np.nan, np.nan, 400, 400]
+    np.testing.assert_allclose(between(pitch), expected, rtol=1e-6)
+
+
+def test_a_mel_says_where_between_two_that_can_be_sent_a_pitch_lies() -> None:
+    """Near what was sent it is believed, far from it it isn't."""
+    true = torch.full((1, 40), 130.0)
+    known = torch.from_numpy(_likely(true[0].numpy(), 0.9))[None]
+    listens = cast(Pitch, lambda mel: known)
+    mel = torch.zeros(1, 40, 80)
+    near, far, unsent = (torch.full_like(true, x) for x in (127.0, 260.0, torch.nan))
+    found = pitch_of(listens, mel, near)
+    assert ((found - true).abs() < 0.5 * (near - true).abs()).all()
+    assert (pitch_of(listens, mel, far) / far).log2().abs().max() < 1 / 6
+    alone = pitch_of(listens, mel)
+    assert torch.equal(pitch_of(listens, mel, unsent), alone)
+    half = torch.where(torch.arange(40) < 20, near, unsent)
+    torch.testing.assert_close(pitch_of(listens, mel, half)[0, 25:], alone[0, 25:])
 
 
 def test_the_likeliest_path_is_the_best_of_all() -> None:
@@ -117,18 +137,18 @@ def heard(wave: np.ndarray) -> np.ndarray:
     """The codes that the encoder would send for a voice."""
     level = torch.from_numpy(wave * (LEVEL / active_level(wave)))[None]
     likely = likelihood(level, LogMel()(level), net())
-    assert likely.dtype == np.float32 and likely.shape == (len(wave) // 640, len(PITCHES))
+    assert likely.dtype == np.float32 and likely.shape == (len(wave) // 320, len(PITCHES))
     return path(likely)
 
 
 @pytest.mark.parametrize("pitch", [75.0, 85.0, 120.0, 210.0, 330.0])
 def test_a_voice_has_its_pitch(pitch: float) -> None:
     wave = voices.vowels(3.0, pitch, pause=(1.2, 1.8))
-    true = pitch * (1 + 0.1 * np.sin(2 * np.pi * 0.7 * np.arange(75) / 25))
+    true = pitch * (1 + 0.1 * np.sin(2 * np.pi * 0.7 * np.arange(150) / 50))
     off = np.abs(np.log2(hertz(heard(wave)) / true))
-    sounds = np.r_[2:29, 46:73]
+    sounds = np.r_[4:58, 92:146]
     assert (off[sounds] < 1.5 / 16).mean() > 0.9
-    assert np.abs(np.diff(heard(wave)[32:44])).sum() <= 12  # in a pause it waits, or goes on
+    assert np.abs(np.diff(heard(wave)[64:88])).sum() <= 12  # in a pause it waits, or goes on
 
 
 # -- chosen -----------------------------------------------------------------------------------
@@ -158,6 +178,7 @@ def test_what_nobody_hears_costs_nothing() -> None:
 def test_hertz_of_codes() -> None:
     np.testing.assert_allclose(hertz(np.array([0, 16, -16, 32])), [120, 240, 60, 480])
     np.testing.assert_allclose(hertz(np.array([-(1 << 40), 1 << 40])), [60, 480])
+    assert (sixteenths(hertz(np.arange(-16, 33))) == np.arange(-16, 33)).all()
 
 
 # -- sent -------------------------------------------------------------------------------------
@@ -165,7 +186,7 @@ def test_hertz_of_codes() -> None:
 
 def without_pitch(data: bytes) -> bytes:
     """What a decoder of version 1.0 makes of a file."""
-    found = [c for c in chunks(data) if isinstance(c, Chunk) and c.type != layout.PITCH]
+    found = [c for c in chunks(data) if isinstance(c, Chunk) and c.type != layout.FINER]
     return data[: layout.START] + b"".join(data[c.start : c.end] for c in found)
 
 
@@ -179,7 +200,7 @@ def wanted(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_file_with_pitch_and_the_same_without() -> None:
     data = avcc.encode(talk(), bitrate=3000)
     told, bare = avcc.info(data), without_pitch(data)
-    assert (told["format"], data[9]) == ("1.1", 1) and told["streams"]["pitch"]["bytes"] > 0
+    assert (told["format"], data[9]) == ("1.8", 8) and told["streams"]["pitch"]["bytes"] > 0
     assert sum(part["bytes"] for part in told["streams"].values()) == pytest.approx(len(data))
     assert "pitch" not in avcc.info(bare)["streams"] and avcc.info(bare)["damage"] == []
     one, two = avcc.decode(data), avcc.decode(bare)
@@ -197,8 +218,8 @@ def test_a_file_with_pitch_and_the_same_without() -> None:
 @pytest.mark.usefixtures("wanted")
 def test_a_spoilt_pitch_is_told_and_found_instead() -> None:
     data = avcc.encode(talk(), bitrate=3000)
-    part = next(c for c in chunks(data) if isinstance(c, Chunk) and c.type == layout.PITCH)
-    bad = layout.pack_chunk(layout.PITCH, 0, part.payload + b"!")
+    part = next(c for c in chunks(data) if isinstance(c, Chunk) and c.type == layout.FINER)
+    bad = layout.pack_chunk(layout.FINER, 0, part.payload + b"!")
     said: list[str] = []
     clip = avcc.Codec().decode(data[: part.start] + bad + data[part.end :], warn=said.append)
     assert said == ["The pitch from frame 0 on was left out: its bytes make no sense."]
@@ -213,18 +234,18 @@ def test_the_pitch_that_is_heard_is_the_one_that_was_sent() -> None:
     clip = replace(talk(), audio=voices.vowels(2.0, 170.0))
     data = avcc.encode(clip, bitrate=3000)
     assert "pitch" in avcc.info(data)["streams"]
-    true = 170 * (1 + 0.1 * np.sin(2 * np.pi * 0.7 * np.arange(50) / 25))
+    true = 170 * (1 + 0.1 * np.sin(2 * np.pi * 0.7 * np.arange(100) / 50))
     off = []
     for file in (data, without_pitch(data)):
         audio = avcc.decode(file).audio
         assert audio is not None
-        off.append(np.abs(np.log2(hertz(heard(audio)) / true)[3:-3]).mean())
+        off.append(np.abs(np.log2(hertz(heard(audio)) / true)[6:-6]).mean())
     assert off[0] < 1 / 16 and off[0] <= off[1]
 
 
 def test_parts_are_due_and_fit() -> None:
     stream = coder.encode(voice_of(1500), book())
-    assert len(stream.pitch) == 2
+    assert len(stream.pitch) == 2 and not stream.finer
     short = replace(voice_of(1500), pitch=voice_of(1500).pitch[:1])
     with pytest.raises(avcc.FormatError, match="1 parts"):
         coder.encode(short, book())
@@ -234,5 +255,64 @@ def test_parts_are_due_and_fit() -> None:
         coder.encode(replace(short, pitch=(first[:-1], second)), book())
 
 
-def voice_of(frames: int) -> Symbols:
-    return symbols(1, frames, picture=9, pitch=1.0)
+def voice_of(frames: int, finer: bool = False) -> Symbols:
+    return symbols(1, frames, picture=9, pitch=1.0, finer=finer)
+
+
+def alike(a: tuple[np.ndarray | None, ...], b: tuple[np.ndarray | None, ...]) -> bool:
+    """Parts of a pitch."""
+    pairs = list(zip(a, b, strict=True))
+    return all(x is not None and y is not None and np.array_equal(x, y) for x, y in pairs)
+
+
+@pytest.mark.parametrize("reach", [1, 30, VALUE_MOST // 2])
+def test_a_finer_pitch_comes_back(reach: int) -> None:
+    """Whatever it does, and in parts of both kinds."""
+    rng = np.random.default_rng(reach)
+    for steady in (0.0, 0.9):
+        moves = np.rint(rng.uniform(-reach, reach, 3000)).astype(np.int64)
+        moves[rng.random(3000) < steady] = 0
+        tune = np.cumsum(moves) if reach < 99 else moves
+        clip = replace(voice_of(1500), pitch=(tune[:2000], tune[2000:]))
+        stream = coder.encode(clip, book())
+        assert len(stream.finer) == 2 and not stream.pitch
+        found = coder.decode(stream, book()).pitch
+        assert alike(found, clip.pitch)
+        # what stands still costs little, and so does what goes on as it went
+        mixed = replace(clip, pitch=(tune[:1000], tune[2000:]))
+        stream = coder.encode(mixed, book())
+        assert [p is None for p in stream.pitch] == [False, True]
+        assert [p is None for p in stream.finer] == [True, False]
+        found = coder.decode(read(write(stream)), book()).pitch
+        assert alike(found, mixed.pitch)
+    still = replace(voice_of(1000), pitch=(np.full(2000, 7),))
+    (payload,) = coder.encode(still, book()).finer
+    assert payload is not None and len(payload) < 30
+
+
+def test_the_finer_of_two_counts_where_it_makes_sense() -> None:
+    plain, fine = voice_of(300), voice_of(300, finer=True)
+    both = replace(coder.encode(fine, book()), pitch=coder.encode(plain, book()).pitch)
+    assert read(write(both)).finer and read(write(both)).pitch
+    (found,) = coder.decode(read(write(both)), book()).pitch
+    assert found is not None and len(found) == 600
+    (payload,) = both.finer
+    assert payload is not None
+    spoilt = replace(both, finer=(payload + b"!",))
+    symbols = coder.decode(spoilt, book())
+    (found,) = symbols.pitch
+    assert found is not None and len(found) == 300 and not coder.damage(spoilt, symbols)
+    alone = replace(spoilt, pitch=())
+    assert "pitch" in coder.damage(alone, coder.decode(alone, book()))[0]
+
+
+def test_mel_frames_have_what_was_sent_of_them() -> None:
+    coarse, fine = np.arange(1000), np.arange(1000)[::-1].copy()
+    clip = replace(voice_of(2100), pitch=(coarse % 30, None, np.repeat(fine[:100] % 30, 2)))
+    found = pitch_sent(clip)
+    assert found.shape == (4200,) and found.dtype == np.float32
+    np.testing.assert_allclose(found[:2000:2], hertz(coarse % 30))
+    middle = np.sqrt(found[:1998:2] * found[2:2000:2])
+    np.testing.assert_allclose(found[1:1999:2], middle, rtol=1e-5)
+    assert np.isnan(found[2000:4000]).all()
+    np.testing.assert_allclose(found[4000:], hertz(np.repeat(fine[:100] % 30, 2)))

@@ -8,12 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from rehearsal import one_step, options
 from safetensors.torch import load_file
 
 from avcc.analysis.mel import LogMel
 from avcc.diffusion.estimate import COMBS, Comb, Estimator
+from avcc.entropy import glide
+from avcc.entropy.glide import ESCAPED, MOVES
 from avcc.pitch import Pitch
+from avcc.quantise.pitch import hertz
 from avcc.stages import BANDS, PITCHES
 from avcc.training import contours as found_by
 from avcc.training.acoustic import AcousticStage, Speech
@@ -21,6 +25,7 @@ from avcc.training.avdiff import AVDiffStage
 from avcc.training.contours import contours
 from avcc.training.estimator import EstimatorStage, combs
 from avcc.training.export import acoustic_tensors, later_estimator, save_weights
+from avcc.training.glides import counts, main, shares
 from avcc.training.tokens import heard
 
 torch.set_num_threads(1)
@@ -68,10 +73,25 @@ def test_contours_are_found_once(
     spoken = heard(options(cache, listened), "val")
     found = contours(options(cache, listened), "val", spoken.waves)
     for pitch, tokens in zip(found, spoken.tokens, strict=True):
-        assert pitch.shape == tokens.shape and 59 < pitch.min() <= pitch.max() < 481
+        assert len(pitch) == 2 * len(tokens) and 59 < pitch.min() <= pitch.max() < 481
     monkeypatch.setattr(found_by, "likelihood", None)  # isn't called again
     again = contours(options(cache, listened), "val", spoken.waves)
     assert all((a == b).all() for a, b in zip(found, again, strict=True))
+
+
+def test_how_pitches_move_is_counted(cache: Path, listened: Path) -> None:
+    tune = np.array([0, 1, 2, 3, 3, 3, 2, 1, 1, 30])
+    found = counts([hertz(tune)])
+    assert found.sum() == len(tune) - 1 and found.shape == np.shape(MOVES)
+    assert found[:, ESCAPED].sum() == 1  # the leap
+    # up after up, and down after down, are alike
+    row, turned = glide.row(1, 1, 0)
+    assert found[row, glide.NEAR + 1] == 1 and not turned
+    assert glide.row(-1, -1, 0) == (row, True)
+    assert shares(10_000 * found).min() == 1  # nothing is impossible
+    args = ["--cache", str(cache), "--work", str(listened)]
+    printed = CliRunner().invoke(main, args).output.splitlines()
+    assert len(printed) == len(MOVES) and printed[0].count(",") == len(MOVES[0])
 
 
 def test_avdiff_starts_from_the_estimate_with_pitch(cache: Path, listened: Path) -> None:
@@ -81,7 +101,7 @@ def test_avdiff_starts_from_the_estimate_with_pitch(cache: Path, listened: Path)
     stage = AVDiffStage(options(cache, listened))
     (talk,) = [t for t in stage.talks if t.wave is not None and len(t) > 100]
     assert talk.pitch is not None and talk.tokens is not None
-    assert talk.pitch.shape == talk.tokens.shape and np.isfinite(talk.pitch).all()
+    assert len(talk.pitch) == 2 * len(talk.tokens) and np.isfinite(talk.pitch).all()
     assert np.isfinite(stage._cut(np.random.default_rng(0), None)["pitch"]).any()
     cut = stage._cut(np.random.default_rng(0), talk)
     point: dict = {"stride": 1, "step": 1, "layers": 2, "audio": True}
@@ -111,11 +131,12 @@ def test_a_pitch_is_looked_up() -> None:
     comb = Comb(8)
     comb.combs.copy_(torch.arange(COMBS)[:, None].expand(-1, BANDS))
     nan = torch.nan
-    pitch = torch.tensor([[PITCHES[0], PITCHES[3], PITCHES[4], nan, PITCHES[-1], 9999.0]])
+    low, high = PITCHES[0], PITCHES[-1]
+    pitch = torch.tensor([[low, (low * PITCHES[3]) ** 0.5, PITCHES[4], nan, high, 9999.0]])
     found = comb(pitch.float())[0]
-    assert found.shape == (6, 2 * BANDS)
+    assert found.shape == (3, 2 * BANDS)
     first, second = found[:, 0].tolist(), found[:, -1].tolist()
-    assert first == [0, 6, 8, 0, 96, 96] and second == [3, 7, 8, 0, 96, 96]
+    assert first == [0, 8, 96] and second == [3, 0, 96]
 
 
 def test_an_early_estimator_knows_no_pitch() -> None:
@@ -126,7 +147,7 @@ def test_an_early_estimator_knows_no_pitch() -> None:
     for name in ("combs", "entry.weight", "gate.bias"):
         new.state_dict()[f"comb.{name}"].normal_()
     what = torch.tensor([[1, 2, 3]]), torch.zeros(1, 3, 32), torch.zeros(1, 24)
-    pitch, none = torch.full((1, 3), 120.0), torch.full((1, 3), torch.nan)
+    pitch, none = torch.full((1, 6), 120.0), torch.full((1, 6), torch.nan)
     assert torch.equal(early(*what, pitch), early(*what))
     assert torch.equal(new(*what, none), early(*what))
     assert not torch.equal(new(*what, pitch), new(*what))

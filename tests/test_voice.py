@@ -186,15 +186,15 @@ def test_a_pitch_that_was_sent_is_spoken() -> None:
     vocoder.head.bias[BINS : 2 * BINS] = -30
     vocoder.head.bias[2 * BINS :] = 0
     speaker = Speaker(vocoder)
-    wave = speaker(mel, sounding, LEVEL, samples, pitch=np.full(tokens, 160.0, np.float32))
+    wave = speaker(mel, sounding, LEVEL, samples, pitch=np.full(2 * tokens, 160.0, np.float32))
     inside = wave[16_000:48_000] * np.hanning(32_000)
     power = np.square(np.abs(np.fft.rfft(inside)))  # a bin is half a hertz
     assert np.argsort(power[100:1000])[-1] + 100 in {320, 640, 960}
     assert power[480] < 1e-3 * power[320]
     found = speaker(mel, sounding, LEVEL, samples)
-    unsent = np.full(tokens, np.nan, np.float32)
+    unsent = np.full(2 * tokens, np.nan, np.float32)
     assert np.array_equal(found, speaker(mel, sounding, LEVEL, samples, pitch=unsent))
-    unsent[PIECE + MARGIN + MARGIN :] = 160.0  # reaches no sample of the first piece
+    unsent[2 * (PIECE + MARGIN + MARGIN) :] = 160.0  # reaches no sample of the first piece
     half = speaker(mel, sounding, LEVEL, samples, pitch=unsent)
     first = pieces(mel, sounding)[1][0] * SAMPLES_PER_FRAME
     gain = np.linalg.norm(found[:first]) / np.linalg.norm(half[:first])

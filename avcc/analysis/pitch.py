@@ -25,7 +25,7 @@ BLOCK = 500  # mel frames correlated at a time
 
 def likelihood(wave: Tensor, mel: Tensor, net: Pitch) -> np.ndarray:
     """A voice at ``LEVEL``, float32 (1, 640 T), and its mel (1, 2 T, 80) -> log likelihood of each
-    of ``PITCHES`` at the beginning of every frame, weighted by loudness: float32 (T, 49)."""
+    of ``PITCHES`` at every mel frame, weighted by loudness: float32 (2 T, 49)."""
     at = place(torch.from_numpy(PITCHES).to(mel.device)).float()
     low = at.long()  # the highest of them is below the network's highest
     known = net(mel)[0]
@@ -35,11 +35,7 @@ def likelihood(wave: Tensor, mel: Tensor, net: Pitch) -> np.ndarray:
     power = wave[0].view(-1, HOP).square().mean(1)
     loud = 10 * (power / LEVEL**2 + 1e-10).log10()
     likely = likely * ((loud - SOFT) / (LOUD - SOFT)).clamp(0, 1)[:, None]
-    # a frame's first mel frame, and half of the neighbours: those that lie between two frames
-    first, second = likely[::2], likely[1::2]
-    total = first + second / 2
-    total[1:] += second[:-1] / 2
-    return total.float().cpu().numpy()
+    return likely.float().cpu().numpy()
 
 
 def periodicity(wave: Tensor) -> Tensor:

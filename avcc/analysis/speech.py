@@ -66,7 +66,7 @@ class Hearing:
     """A voice, analysed: ``semantic`` float32 (T, D) AudioMAE features, or (T, 1) of zeros where
     the model has no semantic tokens, ``acoustic`` float32 (T, 32) latents, ``silent`` bool (T,),
     ``voice`` float32 (24,) in -1..1, ``level``: RMS of active speech, 0 where all is silence;
-    ``pitch`` float32 (T, 49), log likelihoods, ``lips`` float32 (T, 13), signals of a ``Follower``,
+    ``pitch`` float32 (2 T, 49), log likelihoods, ``lips`` float32 (T, 13), a follower's signals,
     ``None`` where nothing listened for them."""
 
     semantic: np.ndarray
@@ -138,7 +138,7 @@ class Ear(nn.Module):
             codes.append(self.voice(mel, sounding)[0].float().cpu().numpy())
             weights.append(float(sounding.sum()) + 1e-6)
             if pitch is not None:
-                pitches.append(likelihood(sound, mel, pitch)[kept])
+                pitches.append(likelihood(sound, mel, pitch)[2 * kept.start : 2 * kept.stop])
             if lips is not None:
                 still = (~sounding).float()
                 quiet = halve(mel).masked_fill(~sounding[..., None], SILENCE)

@@ -20,6 +20,7 @@ NAMES = {
     layout.COPY: "copy",
     layout.LIPS: "lips",
     layout.PITCH: "pitch",
+    layout.FINER: "pitch",
     layout.SCENE: "scene",
     layout.END: "end",
 }

@@ -13,6 +13,7 @@ from avcc.entropy.tables import Codebook
 from avcc.errors import FormatError
 from avcc.stages import SHARPEST, Head, Stream
 
+_FRAMED = (layout.SEGMENT, layout.COPY, layout.PITCH, layout.FINER)
 SAMPLED = 64  # segments whose symbols are read to tell motion from audio
 KEYS_SHOWN = 6  # to people, of the key frames
 SYNTHETIC = (
@@ -35,16 +36,12 @@ def info(data: bytes, book: Codebook | None = None) -> dict[str, Any]:
     code = sum(len(one[2]) for one in stream.identities)
     payloads = [data for data in stream.segments if data is not None]
     coded = sum(map(len, payloads))
-    pitch = sum(len(data) for data in stream.pitch if data is not None)
+    pitch = sum(len(data) for data in (*stream.pitch, *stream.finer) if data is not None)
     copied = sum(len(copy[1]) for copy in stream.copies if copy is not None)
     scene = len(stream.scene[1]) if stream.scene else 0
     lips = len(stream.lips or b"")
     found = list(chunks(data))
-    framed = sum(
-        c.end - c.start
-        for c in found
-        if isinstance(c, Chunk) and c.type in (layout.SEGMENT, layout.COPY, layout.PITCH)
-    )
+    framed = sum(c.end - c.start for c in found if isinstance(c, Chunk) and c.type in _FRAMED)
     split, note, lost = _split(stream, book)
     parts: dict[str, float] = {"identity_picture": picture, "identity_shape_and_voice": code}
     if split is None:
@@ -52,7 +49,7 @@ def info(data: bytes, book: Codebook | None = None) -> dict[str, Any]:
     else:
         parts["motion"] = round(coded * split, 1)
         parts["audio"] = round(coded - coded * split, 1)
-    if stream.pitch:
+    if stream.pitch or stream.finer:
         parts["pitch"] = pitch
     if stream.lips is not None:
         parts["lips"] = lips

@@ -27,12 +27,12 @@ from avcc.stages import (
 SIGNATURE = b"\x89AVC\r\n\x1a\n"
 MAJOR = 1
 # Minor versions: the first that have such a chunk, open streams, segments of another length, a head
-# that says how pictures are shown, and lips that follow the voice.
-PLAIN, PITCHED, SCENIC, COPIED, OPEN, SHORT, SHOWN, LED = range(8)
+# that says how pictures are shown, lips that follow the voice, and two pitches a frame.
+PLAIN, PITCHED, SCENIC, COPIED, OPEN, SHORT, SHOWN, LED, FINE = range(9)
 START = len(SIGNATURE) + 2  # where the first chunk lies
 
 # Chunk types, as numbers.
-HEAD, IDENTITY, SEGMENT, PIECE, COPY, CUTS, END, LIPS, PITCH, SCENE, TEXT = b"HISircelpst"
+HEAD, IDENTITY, SEGMENT, PIECE, COPY, CUTS, END, LIPS, PITCH, FINER, SCENE, TEXT = b"HISircelpqst"
 # Largest payloads, by type. Nothing is read before its length was compared with these.
 PAYLOAD_MOST = {HEAD: 64, IDENTITY: 1 << 21, SEGMENT: 1 << 18}
 OTHER_MOST = 1 << 20

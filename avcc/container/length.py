@@ -60,7 +60,7 @@ def _said(chunk: Chunk, sound: bool) -> tuple[int, int]:
 
 def numbered(chunk: Chunk, count: int) -> tuple[int, bytes]:
     """(number, payload) of one of ``count`` segments or parts; ``FormatError`` if out of range."""
-    what = "part of the pitch" if chunk.type == layout.PITCH else "segment"
+    what = "part of the pitch" if chunk.type in (layout.PITCH, layout.FINER) else "segment"
     cursor = Cursor(chunk.payload)
     number = layout.bounded(chunk.flags, 0, layout.NUMBERED, f"flags of a {what}")
     if number == layout.NUMBERED:

@@ -24,7 +24,7 @@ from avcc.stages import Head, OperatingPoint, Stream
 # Bytes that looking for the next sound chunk may checksum in all; real files need a fraction, and
 # bytes that were made to look like chunk after chunk shall not keep a reader busy for hours.
 SEARCH_MOST = 1 << 26
-_WANTED = re.compile(b"[ISeiprs]")  # what a search looks for: all that is large, and the end
+_WANTED = re.compile(b"[ISeipqrs]")  # what a search looks for: all that is large, and the end
 
 
 def version(data: bytes) -> tuple[int, int]:
@@ -113,6 +113,7 @@ def read(data: bytes, limits: Limits = ALL) -> Stream:
     identities: list[tuple[int, int, bytes, bytes]] = []
     segments: dict[int, bytes] = {}
     pitch: dict[int, bytes] = {}
+    finer: dict[int, bytes] = {}
     copies: dict[int, tuple[OperatingPoint, bytes]] = {}
     pieces = Pieces()
     cuts: tuple[int, ...] | None = None
@@ -156,10 +157,10 @@ def read(data: bytes, limits: Limits = ALL) -> Stream:
                 segments[number] = payload
                 if length.opened:
                     points[number] = point
-        elif chunk.type == layout.PITCH:
-            with suppress(FormatError):  # it is ancillary
+        elif chunk.type in (layout.PITCH, layout.FINER):
+            with suppress(FormatError):  # they are ancillary
                 number, payload = numbered(chunk, layout.pitches(head.frames))
-                pitch.setdefault(number, payload)
+                (pitch if chunk.type == layout.PITCH else finer).setdefault(number, payload)
         elif chunk.type == layout.COPY:
             with suppress(FormatError):
                 number, copied = _copy(chunk, head)
@@ -179,13 +180,14 @@ def read(data: bytes, limits: Limits = ALL) -> Stream:
     if unended:
         damage.append("The stream has no end: it was cut off, or is still being written.")
     told = tuple(few(damage) + few(_missing(payloads, copies)))
-    parts = tuple(pitch.get(n) for n in range(layout.pitches(head.frames))) if pitch else ()
+    numbers = range(layout.pitches(head.frames))
+    parts, fine = (tuple(some.get(n) for n in numbers) if some else () for some in (pitch, finer))
     scene = scenes[0] if scenes else None
     kept = tuple(copies.get(n) for n in range(len(payloads))) if copies else ()
     own = tuple(points.get(n) for n in range(len(payloads))) if length.opened else ()
     led = lips if head.led and not length.opened else None
     coded = tuple(identities), payloads, told, cuts or (), parts, scene, kept, own, led
-    return Stream(head, *coded, unended)
+    return Stream(head, *coded, unended, fine)
 
 
 def _next(data: bytes, at: int, budget: int) -> tuple[int | None, int]:

@@ -22,8 +22,9 @@ def write(stream: Stream, comment: str = "") -> bytes:
     count, each = head.segments, head.segment_frames
     if len(stream.segments) != count:
         raise FormatError(f"{head.frames} frames don't make {len(stream.segments)} segments.")
-    if len(stream.pitch) not in (0, layout.pitches(head.frames)):
-        raise FormatError(f"{head.frames} frames don't make {len(stream.pitch)} parts of a pitch.")
+    for pitch in (stream.pitch, stream.finer):
+        if len(pitch) not in (0, layout.pitches(head.frames)):
+            raise FormatError(f"{head.frames} frames don't make {len(pitch)} parts of a pitch.")
     if len(stream.copies) not in (0, count):
         raise FormatError(f"{count} segments don't have {len(stream.copies)} copies.")
     if len(stream.points) not in (0, count):
@@ -52,10 +53,10 @@ def write(stream: Stream, comment: str = "") -> bytes:
             parts.append(waiting.pop(0))
             frames.pop(0)
         part, inside = divmod((number + 1) * each - 1, PITCH_FRAMES)
-        begins = inside < each and part < len(stream.pitch)
-        pitch = stream.pitch[part] if begins else None
-        if pitch is not None:
-            parts.append(_numbered(layout.PITCH, part, pitch))
+        for kind, pitch in ((layout.PITCH, stream.pitch), (layout.FINER, stream.finer)):
+            payload = pitch[part] if inside < each and part < len(pitch) else None
+            if payload is not None:
+                parts.append(_numbered(kind, part, payload))
         if data is not None:
             point = stream.point(number) if opened else None
             parts.append(pack_segment(number, data, point))
@@ -75,7 +76,8 @@ def write(stream: Stream, comment: str = "") -> bytes:
 def overhead(stream: Stream) -> int:
     """Bytes of the file that are neither picture, nor codes: signature, head, framing."""
     coded = sum(len(code) + len(picture) for _, _, code, picture in stream.identities)
-    coded += sum(len(data) for data in (*stream.segments, *stream.pitch) if data is not None)
+    every = *stream.segments, *stream.pitch, *stream.finer
+    coded += sum(len(data) for data in every if data is not None)
     coded += sum(len(copy[1]) for copy in stream.copies if copy is not None)
     coded += len(stream.scene[1]) if stream.scene else 0
     coded += len(stream.lips or b"")
@@ -145,6 +147,8 @@ def pack_copy(number: int, point: OperatingPoint, data: bytes) -> bytes:
 
 def _minor(stream: Stream) -> int:
     """The earliest minor version that has all that the stream has."""
+    if stream.finer:
+        return layout.FINE
     if stream.lips is not None:
         return layout.LED
     if stream.points:

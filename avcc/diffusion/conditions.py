@@ -94,7 +94,7 @@ class Conditions:
         f, w = self._features, slice(max(0, a - MARGIN), a + WINDOW + MARGIN)
         here = slice(a, a + WINDOW)
         token = torch.from_numpy(f.semantic[w]).to(self._device)[None]
-        pitch = None if f.pitch is None else self._tensor(f.pitch[w])[None]
+        pitch = None if f.pitch is None else self._tensor(f.pitch[2 * w.start : 2 * w.stop])[None]
         acoustic = self._tensor(f.acoustic[w])[None]
         mel = self._estimator(token, acoustic, self._voice[None], pitch)
         # Where nothing was sent the estimator's guess says nothing: the mean of speech is nearer.

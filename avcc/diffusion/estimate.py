@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from avcc.layers import ConvNext, halve
-from avcc.pitch import between
 from avcc.stages import BANDS, LATENT, PITCHES, TOKENS, VOICE
 
 COMBS = 2 * len(PITCHES) - 1  # between two pitches that can be sent there is one more
@@ -20,8 +19,8 @@ class Estimator(nn.Module):
     """Decoded symbols -> mel (B, 2 T, 80): the mean of what may have been said.
 
     ``semantic`` int64 (B, T) (``SILENT``, ``UNSENT`` allowed), ``acoustic`` float32 (B, T, 32)
-    (zero where no layer was sent), ``voice`` float32 (B, 24), ``pitch`` float32 (B, T) in Hz, NaN
-    where none was sent. ``pitched``: whether it can make use of one; those of early models can't.
+    (zero where no layer was sent), ``voice`` float32 (B, 24), ``pitch`` float32 (B, 2 T) in Hz,
+    NaN where none was sent. ``pitched``: whether it can make use of one; early models' can't.
 
     What a pitch makes of a mel, peaks and valleys at its harmonics, is looked up (``combs``); the
     network says how much of it there is in each band.
@@ -54,8 +53,8 @@ class Estimator(nn.Module):
 
 
 class Comb(nn.Module):
-    """Pitch (B, T) in Hz at the first mel frame of each token -> its comb (B, T, 160): what pulses
-    at that pitch look like in a mel, without their envelope. Zeros where it is NaN."""
+    """Pitch (B, 2 T) in Hz, of mel frames -> its comb (B, T, 160): what pulses at that pitch look
+    like in a mel, without their envelope. Zeros where it is NaN."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -67,10 +66,9 @@ class Comb(nn.Module):
             nn.init.zeros_(parameter)
 
     def forward(self, pitch: Tensor) -> Tensor:
-        hertz = between(pitch)
-        octaves = (hertz / float(PITCHES[0])).log2()
+        octaves = (pitch / float(PITCHES[0])).log2()
         which = (octaves * AN_OCTAVE).nan_to_num(0).round().long().clamp(0, COMBS - 1)
-        return halve(self.combs[which] * ~hertz.isnan()[..., None])
+        return halve(self.combs[which] * ~pitch.isnan()[..., None])
 
 
 def fitting(tensors: Mapping[str, Tensor]) -> Estimator:

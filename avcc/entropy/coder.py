@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+import numpy as np
+
 from avcc.entropy.context import (
     check_point,
     identity_walk,
     lips_walk,
-    pitch_walk,
     segment_walk,
 )
+from avcc.entropy.contour import finer_walk, pitch_walk
 from avcc.entropy.count import Cost, Counter, segment_bits
 from avcc.entropy.payload import Decoder, Encoder
 from avcc.entropy.primitive import Walk, walked
@@ -45,17 +47,14 @@ def encode(symbols: Symbols, book: Codebook) -> Stream:
         None if seg is None else coded(book, Copy(symbols.point(n), seg), head.frames_of(n))
         for n, seg in enumerate(symbols.segments)
     )
-    parts = tuple(
-        None if part is None else _written(book, pitch_walk(pitch_frames(head, n), part))
-        for n, part in enumerate(symbols.pitch)
-    )
+    parts, finer = _pitches(symbols, book)
     copies = tuple(
         None if copy is None else (copy.point, coded(book, copy, head.frames_of(n)))
         for n, copy in enumerate(symbols.copies)
     )
     lips = None if symbols.lips is None else _written(book, lips_walk(symbols.lips))
     rest = symbols.cuts, parts, symbols.scene, copies, symbols.points, lips
-    return Stream(head, tuple(identities), payloads, (), *rest)
+    return Stream(head, tuple(identities), payloads, (), *rest, finer=finer)
 
 
 def decode(stream: Stream, book: Codebook) -> Symbols:
@@ -65,6 +64,7 @@ def decode(stream: Stream, book: Codebook) -> Symbols:
     head, makes no sense."""
     head = stream.head
     _check(head, book, len(stream.segments), len(stream.pitch))
+    _check(head, book, len(stream.segments), len(stream.finer))
     identities: list[Identity] = []
     for frame, side, code, picture in stream.identities:
         try:
@@ -76,10 +76,7 @@ def decode(stream: Stream, book: Codebook) -> Symbols:
             continue
         identities.append(Identity(picture, side, shape, voice, frame))
     segments = _segments(stream, book)
-    parts = tuple(
-        _sound(payload, book, pitch_walk(pitch_frames(head, n), None))
-        for n, payload in enumerate(stream.pitch)
-    )
+    parts = _heard(stream, book)
     copies = tuple(
         None if copy is None else _copy(copy, book, head.frames_of(n))
         for n, copy in enumerate(stream.copies)
@@ -105,14 +102,47 @@ def damage(stream: Stream, symbols: Symbols) -> tuple[str, ...]:
     for frame, _, _, _ in stream.identities:
         if frame not in kept:
             lost.append(f"The identity of frame {frame} was left out: its bytes make no sense.")
-    lost += [
-        f"The pitch from frame {number * PITCH_FRAMES} on was left out: its bytes make no sense."
-        for number, (payload, part) in enumerate(zip(stream.pitch, symbols.pitch, strict=True))
-        if payload is not None and part is None
-    ]
+    for number, part in enumerate(symbols.pitch):
+        sent = [parts[number] for parts in (stream.finer, stream.pitch) if parts]
+        if part is None and any(payload is not None for payload in sent):
+            begins = number * PITCH_FRAMES
+            lost.append(f"The pitch from frame {begins} on was left out: its bytes make no sense.")
     if stream.lips is not None and symbols.lips is None:
         lost.append("How lips follow the voice was left out: its bytes make no sense.")
     return stream.damage + tuple(lost)
+
+
+def _pitches(
+    symbols: Symbols, book: Codebook
+) -> tuple[tuple[bytes | None, ...], tuple[bytes | None, ...]]:
+    """Payloads of the parts with one pitch a frame, and of those with two; none where there are no
+    such parts."""
+    coarse: list[bytes | None] = []
+    finer: list[bytes | None] = []
+    for n, part in enumerate(symbols.pitch):
+        frames = pitch_frames(symbols.head, n)
+        double = part is not None and len(part) > frames
+        walk = (finer_walk if double else pitch_walk)(frames, part)
+        payload = None if part is None else _written(book, walk)
+        coarse.append(None if double else payload)
+        finer.append(payload if double else None)
+    every = tuple(coarse), tuple(finer)
+    if not any(payload is not None for payload in finer):
+        return every[0], ()
+    return () if all(payload is None for payload in coarse) else every[0], every[1]
+
+
+def _heard(stream: Stream, book: Codebook) -> tuple[np.ndarray | None, ...]:
+    """The parts of the pitch, as fine as there is sense in them."""
+    found: list[np.ndarray | None] = []
+    for n in range(max(len(stream.pitch), len(stream.finer))):
+        frames = pitch_frames(stream.head, n)
+        finer = stream.finer[n] if stream.finer else None
+        part = _sound(finer, book, finer_walk(frames, None))
+        if part is None and stream.pitch:
+            part = _sound(stream.pitch[n], book, pitch_walk(frames, None))
+        found.append(part)
+    return tuple(found)
 
 
 def pitch_frames(head: Head, number: int) -> int:

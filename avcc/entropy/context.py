@@ -15,14 +15,12 @@ import numpy as np
 
 from avcc.entropy.outlook import AcousticOutlook, MotionOutlook
 from avcc.entropy.primitive import Coder, Walk, walked
+from avcc.entropy.signed import escaped, signed
 from avcc.entropy.tables import BOUNDS, ESCAPE, REACH, Codebook
 from avcc.errors import FormatError
 from avcc.stages import LIPS, OperatingPoint, Segment
 
-ESCAPE_BITS = 20  # magnitude bits after an escape, at most
-VALUE_MOST = REACH + (1 << (ESCAPE_BITS + 1)) - 1  # the largest magnitude that can be coded
-PITCH_START = 64  # that mean for a part's first pitch
-LIPS_START = 64  # and for the first number of the lips
+LIPS_START = 64  # the mean that rows go by, for the first number of the lips
 
 
 def segment(
@@ -79,32 +77,10 @@ def identity_walk(
     spoken = [None] * voices if voice is None else voice.tolist()
     mesh, code = [], []
     for row, value in enumerate(given):
-        mesh.append((yield from _signed("shape", row, value)))
+        mesh.append((yield from signed("shape", row, value)))
     for row, value in enumerate(spoken):
         code.append((yield "voice", row, value))
     return np.array(mesh, np.int64), np.array(code, np.int64)
-
-
-def pitch_walk(frames: int, given: np.ndarray | None) -> Walk[np.ndarray]:
-    """Walk through the pitches int64 (frames,) of a part; ``None`` where they are to be read.
-
-    Differences from frame to frame (the first from 0), by the rows that a coefficient of motion
-    would have if it were alone. ``FormatError`` on values that can't be coded.
-    """
-    yield "pitch"
-    if given is not None and given.shape != (frames,):
-        raise FormatError(f"The pitch has {given.shape} values where {frames} are due.")
-    wanted = None if given is None else given.tolist()
-    out = np.zeros(frames, np.int64)
-    mean, last = PITCH_START, 0
-    for t in range(frames):
-        row = bisect_right(BOUNDS, mean) * 3 + 1
-        wish = None if wanted is None else wanted[t] - last
-        change = yield from _signed("motion", row, wish)
-        last += change
-        out[t] = last
-        mean += (16 * abs(change) - mean) >> 2
-    return out
 
 
 def lips_walk(given: np.ndarray | None) -> Walk[np.ndarray]:
@@ -117,7 +93,7 @@ def lips_walk(given: np.ndarray | None) -> Walk[np.ndarray]:
     out, mean = np.zeros(LIPS, np.int64), LIPS_START
     for i in range(LIPS):
         row = bisect_right(BOUNDS, mean) * 3 + 1
-        out[i] = yield from _signed("motion", row, None if given is None else int(given[i]))
+        out[i] = yield from signed("motion", row, None if given is None else int(given[i]))
         mean += (16 * abs(int(out[i])) - mean) >> 2
     return out
 
@@ -159,35 +135,6 @@ def _check_segment(seg: Segment, book: Codebook, point: OperatingPoint, frames: 
         raise FormatError("An acoustic token lies outside 0..255.")
 
 
-def _signed(table: str, row: int, value: int | None) -> Walk[int]:
-    """One signed value: a symbol of the table, or the escape and plain bits."""
-    if value is not None and -REACH <= value <= REACH:
-        yield table, row, value + REACH
-        return value
-    symbol: int = yield table, row, None if value is None else ESCAPE
-    if symbol != ESCAPE:
-        return symbol - REACH
-    return (yield from _escaped(value))
-
-
-def _escaped(value: int | None) -> Walk[int]:
-    """Sign bit, then Exp-Golomb bits of |value| - 31: n ones, a zero, n bits of (that + 1)."""
-    if value is not None and abs(value) > VALUE_MOST:
-        raise FormatError(f"The value {value} is too large to be coded.")
-    negative = yield "bit", 0, None if value is None else int(value < 0)
-    shifted = None if value is None else abs(value) - REACH  # |value| - 31 + 1, at least 1
-    length = 0
-    while (yield "bit", 0, None if shifted is None else int(shifted >> (length + 1) > 0)):
-        length += 1
-        if length > ESCAPE_BITS:
-            raise FormatError("An escaped value has too many bits.")
-    found = 1
-    for place in range(length - 1, -1, -1):
-        bit = yield "bit", 0, None if shifted is None else shifted >> place & 1
-        found = found << 1 | bit
-    return -(found + REACH) if negative else found + REACH
-
-
 def _motion(
     book: Codebook, point: OperatingPoint, frames: int, given: list[list[int]] | None
 ) -> Walk[np.ndarray]:
@@ -202,7 +149,7 @@ def _motion(
     last = []
     for k in range(count):
         wish = None if given is None else given[0][k]
-        last.append((yield from _signed("motion_first", firsts[k], wish)))
+        last.append((yield from signed("motion_first", firsts[k], wish)))
     motion[0] = last
     outlook = MotionOutlook(book, point) if book.motion_prior else None
     for t in range(1, rows):
@@ -228,7 +175,7 @@ def _motion(
             else:
                 symbol = yield outlook.ask(k, row, symbol)
                 outlook.came(k, symbol)
-            change = (yield from _escaped(change)) if symbol == ESCAPE else symbol - REACH
+            change = (yield from escaped(change)) if symbol == ESCAPE else symbol - REACH
             last[k] += change
             size = 16 * abs(change)
             moved += size

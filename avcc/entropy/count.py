@@ -13,13 +13,18 @@ from typing import Any
 
 import numpy as np
 
+from avcc.entropy import glide
 from avcc.entropy.context import segment
 from avcc.entropy.foretold import Foretold
 from avcc.entropy.primitive import Ask
 from avcc.entropy.tables import TOTAL, Codebook
 from avcc.stages import OperatingPoint, Segment
 
-BIT = np.full((1, 2), TOTAL // 2, np.uint32)  # the built-in table of plain bits
+# What is in no codebook: plain bits, and how pitches move.
+BUILT_IN = {
+    "bit": np.full((1, 2), TOTAL // 2, np.uint32),
+    "glide": glide.frequencies(TOTAL),
+}
 
 
 class Rows(dict[tuple[str, int], Any]):
@@ -27,7 +32,7 @@ class Rows(dict[tuple[str, int], Any]):
 
     def __init__(self, book: Codebook, make: Callable[[np.ndarray], Any]) -> None:
         super().__init__()
-        self._tables = {**book.tables, "bit": BIT}
+        self._tables = book.tables | BUILT_IN
         self._make = make
 
     def __missing__(self, key: tuple[str, int]) -> Any:
@@ -105,7 +110,7 @@ class Counter:
         """Short table name -> int64 (contexts, symbols), for every table of the codebook."""
         found = {name: np.zeros(shape, np.int64) for name, shape in self._shapes.items()}
         for (table, row, symbol), count in self._counts.items():
-            if table != "bit":
+            if table not in BUILT_IN:
                 found[table][row, symbol] = count
         return found
 

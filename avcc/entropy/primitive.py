@@ -43,7 +43,8 @@ class Coder(Protocol):
     kind: str  # what the next symbols belong to
 
     def code(self, table: str, row: int, symbol: int | None) -> int:
-        """A ``Row``. The table ``bit`` is built in: two symbols of frequency 2^23."""
+        """A ``Row``. The tables ``bit``, two symbols of frequency 2^23, and ``glide``
+        are built in."""
 
     def foretold(self, ask: Ask) -> int:
         """The same by a prior."""

@@ -17,7 +17,6 @@ from avcc.container.limits import DECODER
 from avcc.decoder import Decoder, decoder
 from avcc.entropy import coder
 from avcc.errors import FormatError
-from avcc.pitch import between
 from avcc.render.draw import Rendering
 from avcc.render.speak import counted, quietest
 from avcc.stages import (
@@ -201,6 +200,7 @@ class Receiver:
             copies=stream.copies[there],
             points=stream.points[there],
             pitch=(),
+            finer=(),
             cuts=(),
             scene=None,
         )
@@ -248,7 +248,7 @@ class Receiver:
     ) -> np.ndarray:
         """The sound of the frames ``first`` to before ``end``, at its level."""
         assert self._nets is not None and latents.mel is not None
-        sent = between(torch.full((1, len(features.silent)), torch.nan))
+        sent = torch.full((1, len(latents.mel)), torch.nan)
         wave = self._nets.speaker.piece(latents.mel, features.silent, sent, first, end, seed)
         if self._rest is not None:
             wave[:SAMPLES_PER_FRAME] += self._rest
@@ -281,7 +281,7 @@ def _is_settled(stream: Stream, number: int) -> bool:
     one = slice(number, number + 1)
     local = replace(
         stream, head=head, identities=(), segments=stream.segments[one], copies=stream.copies[one],
-        points=stream.points[one], pitch=(),
+        points=stream.points[one], pitch=(), finer=(),
     )  # fmt: skip
     return coder.decode(local, weights.codebook(head.model)).received(0) is not None
 

@@ -11,7 +11,7 @@ import numpy as np
 from avcc.entropy.tables import Codebook
 from avcc.quantise.codebook import nearest, residual_sum
 from avcc.quantise.motion import MotionPaths
-from avcc.quantise.pitch import hertz, path
+from avcc.quantise.pitch import between, hertz, path
 from avcc.quantise.refine import refined
 from avcc.quantise.scalar import (
     SHAPE_STEPS,
@@ -170,12 +170,7 @@ class Quantiser:
         if len(voice):
             code = np.append(voice_values(voice[:VOICE]), gain_value(int(voice[VOICE])))
         heard = semantic, acoustic, silent, code.astype(np.float32)
-        pitch = np.full(head.frames, np.nan, np.float32)
-        for number, part in enumerate(symbols.pitch):
-            if part is not None:
-                a = number * PITCH_FRAMES
-                pitch[a : a + len(part)] = hertz(part)
-        shown = symbols.cuts, pitch, head.sharpness / SHARPEST
+        shown = symbols.cuts, pitch_sent(symbols), head.sharpness / SHARPEST
         lips = None if symbols.lips is None else symbols.lips.clip(-LIPS_MOST, LIPS_MOST)
         return Features(keys, motion_sent(symbols), *heard, *shown, lips)
 
@@ -188,6 +183,17 @@ def motion_sent(symbols: Symbols) -> np.ndarray:
             sent = np.clip(seg.motion * STEPS[point.motion_step], -FAR, FAR)
             out[a : a + seg.frames : point.motion_stride] = sent
     return out
+
+
+def pitch_sent(symbols: Symbols) -> np.ndarray:
+    """Of all mel frames, float32 (2 N,) in Hz; NaN where none was sent."""
+    known = np.full((symbols.head.frames, 2), np.nan, np.float32)
+    for number, part in enumerate(symbols.pitch):
+        if part is not None:
+            here = known[number * PITCH_FRAMES :][:PITCH_FRAMES]
+            here[: len(part), : len(part) // len(here)] = hertz(part).reshape(len(here), -1)
+    # where there is one a frame alone
+    return np.where(np.isnan(known[:, 1:]), between(known[:, 0]).reshape(-1, 2), known).reshape(-1)
 
 
 def _received(symbols: Symbols) -> Iterator[tuple[int, OperatingPoint, Segment]]:
@@ -223,4 +229,4 @@ def _pitch(likely: np.ndarray | None) -> tuple[np.ndarray, ...]:
     if likely is None:
         return ()
     codes = path(likely)
-    return tuple(codes[a : a + PITCH_FRAMES] for a in range(0, len(codes), PITCH_FRAMES))
+    return tuple(codes[a : a + 2 * PITCH_FRAMES] for a in range(0, len(codes), 2 * PITCH_FRAMES))

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from avcc.analysis.mel import LEVEL, loud_level, powers
 from avcc.noise import gaussian
-from avcc.pitch import between, pitch_of
+from avcc.pitch import pitch_of
 from avcc.render.voice import Vocoder
 from avcc.stages import SAMPLES_PER_FRAME
 
@@ -47,15 +47,15 @@ class Speaker:
         sent_at_all: bool = True,
     ) -> np.ndarray:
         """Mel float32 (2 N, 80), silence bool (N,), RMS of active speech -> float32 (samples,),
-        from token ``start`` on. ``seed``: of the noise in it. ``pitch``: float32 (N,) in Hz as it
-        was sent; found in the mel where it is NaN, and where there is none. ``sent_at_all``:
+        from token ``start`` on. ``seed``: of the noise in it. ``pitch``: float32 (2 N,) in Hz as
+        it was sent; found in the mel where it is NaN, and where there is none. ``sent_at_all``:
         whether the voice was, or is made up."""
         count = min(len(silent), start + -(-samples // SAMPLES_PER_FRAME))
         size = (count - start) * SAMPLES_PER_FRAME
         out = np.zeros(max(samples, size), np.float32)
         # All in place and piece by piece: of hours of a voice there is one copy.
-        known = np.full(len(silent), np.nan, np.float32) if pitch is None else pitch
-        sent = between(torch.from_numpy(known)[None])
+        known = np.full(len(mel), np.nan, np.float32) if pitch is None else pitch
+        sent = torch.from_numpy(known)[None]
         for a, b in pieces(mel, silent):
             if b >= start and a < count:
                 wave = self.piece(mel, silent, sent, a, b, seed)
@@ -81,9 +81,7 @@ class Speaker:
         device = self._vocoder.window.device
         window = torch.from_numpy(mel[2 * first : 2 * last])[None].to(device)
         noise = gaussian(seed, NOISE_STREAM, first, last - first, SAMPLES_PER_FRAME).reshape(1, -1)
-        pitch = sent[:, 2 * first : 2 * last].to(device)
-        if pitch.isnan().any():
-            pitch = pitch.where(~pitch.isnan(), pitch_of(self._vocoder.pitch, window))
+        pitch = pitch_of(self._vocoder.pitch, window, sent[:, 2 * first : 2 * last].to(device))
         wave = self._vocoder(window, pitch, torch.from_numpy(noise).to(device))[0].cpu().numpy()
         wave = wave[(a - first) * SAMPLES_PER_FRAME :][: (end - a) * SAMPLES_PER_FRAME]
         wave = wave * _loudness(silent, a, end)

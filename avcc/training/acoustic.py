@@ -246,5 +246,5 @@ class Speech:
         self, mel: Tensor, token: Tensor, layers: Tensor, pitch: Tensor | None = None
     ) -> Tensor:
         """The mel (B, 2 T, 80) that the decoder's estimator makes of the symbols of a true one, and
-        of a pitch (B, T), NaN where none is sent."""
+        of a pitch (B, 2 T), NaN where none is sent."""
         return self.nets["estimator"](token, *self.sent(mel, token, layers), pitch).float()

@@ -84,7 +84,7 @@ class AVDiffStage(Stage):
             x["wave"] = talk.wave[a * 640 : (a + FRAMES) * 640]
             x["tokens"] = talk.tokens[a : a + FRAMES]
             if talk.pitch is not None:
-                x["pitch"] = talk.pitch[a : a + FRAMES]
+                x["pitch"] = talk.pitch[2 * a : 2 * (a + FRAMES)]
         return x
 
     def _sent(
@@ -107,7 +107,7 @@ class AVDiffStage(Stage):
         has_motion, has_audio = np.zeros((n, FRAMES, 1)), np.zeros((n, FRAMES, 1))
         shape = np.zeros((n, len(self.shape.directions)), np.float32)
         depth = np.zeros(n, np.int64)
-        pitch = np.full((n, FRAMES), np.nan, np.float32)
+        pitch = np.full((n, 2 * FRAMES), np.nan, np.float32)
         for i, x in enumerate(cuts):
             hole = np.zeros(FRAMES, bool)
             if rng.random() < 0.15 and stride is None:

@@ -33,7 +33,7 @@ def audible(work: Path) -> bool:
 def contours(
     options: Options, split: str, waves: Sequence[np.ndarray], name: str = "contours"
 ) -> list[np.ndarray]:
-    """Of waveforms float32 (640 T,): float32 (T,) in Hz each; found once, and kept as ``name``."""
+    """Of waveforms float32 (640 T,): float32 (2 T,) in Hz; found once, and kept as ``name``."""
     weights = options.work / "vocoder.safetensors"
     net, mel = Pitch(), LogMel()
     restore(net, load_file(weights), "vocoder.pitch")
@@ -47,15 +47,15 @@ def contours(
         ]
         return hertz(path(np.concatenate(parts))) if parts else np.zeros(0, np.float32)
 
-    lengths = np.array([len(wave) // SAMPLES_PER_FRAME for wave in waves])
+    lengths = np.array([2 * (len(wave) // SAMPLES_PER_FRAME) for wave in waves])
     of = zlib.crc32(weights.read_bytes())  # another network hears another pitch
     return kept(options, split, name, lengths, heard_in, of)
 
 
 def cut_of(pitches: list[np.ndarray], places: list[tuple[int, int]], frames: int) -> Tensor:
-    """Cuts of ``frames`` tokens, float32 (B, T), NaN beyond the end of a voice."""
-    out = np.full((len(places), frames), np.nan, np.float32)
+    """Cuts of ``frames`` tokens, float32 (B, 2 T), NaN beyond the end of a voice."""
+    out = np.full((len(places), 2 * frames), np.nan, np.float32)
     for row, (which, a) in zip(out, places, strict=True):
-        cut = pitches[which][a : a + frames]
+        cut = pitches[which][2 * a : 2 * (a + frames)]
         row[: len(cut)] = cut
     return torch.from_numpy(out)

@@ -21,7 +21,7 @@ from avcc.training.tokens import made_by
 @dataclass(frozen=True)
 class Talk:
     """One clip: mesh (T, 478, 2) with NaN gaps or None, waveform (640 T,) or None, tokens (T,), and
-    the pitch (T,) in Hz as it would be sent, or None."""
+    the pitch (2 T,) in Hz as it would be sent, or None."""
 
     mesh: np.ndarray | None
     wave: np.ndarray | None

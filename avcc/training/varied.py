@@ -29,8 +29,9 @@ def longer(frames: int) -> int:
 def varied(
     rng: np.random.Generator, frames: int, wave: Tensor, *tracks: Tensor
 ) -> tuple[Tensor, ...]:
-    """Cuts of ``longer(frames)`` tokens, wave (B, 640 T) and what is known of each token (B, T), as
-    cuts of ``frames``; then how much higher each has become, float32 (B, 1)."""
+    """Cuts of ``longer(frames)`` tokens, wave (B, 640 T) and what is known of each token (B, T), or
+    of its two halves (B, 2 T), as cuts of ``frames``; then how much higher each has become, float32
+    (B, 1)."""
     count = len(wave)
     parts = np.where(rng.random(count) < CHANGED, rng.integers(LEAST, MOST + 1, count), PARTS)
     sounds = []
@@ -41,11 +42,16 @@ def varied(
         if rng.random() < COLOURED:
             sound = _coloured(rng, sound)
         sounds.append(sound.astype(np.float32))
-    middles = (np.arange(frames) + 0.5) / PARTS
-    places = torch.from_numpy((middles * parts[:, None]).astype(np.int64))
-    moved = [track.gather(1, places) for track in tracks]
+    moved = [_moved(track, parts, frames) for track in tracks]
     higher = torch.from_numpy((parts / PARTS).astype(np.float32))[:, None]
     return torch.from_numpy(np.stack(sounds)), *moved, higher
+
+
+def _moved(track: Tensor, parts: np.ndarray, frames: int) -> Tensor:
+    """What each of ``frames`` tokens, or half of one, is after a track goes ``parts`` as fast."""
+    each = track.shape[1] // longer(frames)
+    middles = (np.arange(each * frames) + 0.5) / PARTS
+    return track.gather(1, torch.from_numpy((middles * parts[:, None]).astype(np.int64)))
 
 
 def _coloured(rng: np.random.Generator, sound: np.ndarray) -> np.ndarray:
