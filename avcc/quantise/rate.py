@@ -45,10 +45,10 @@ VOICE_ERROR = (
 )
 
 # What the pitch is worth, in units of log-mel, by number of acoustic layers: the mean of how much
-# less error brings as much PESQ, and ESTOI (nine voices; docs/training.md, after round 15); from
-# four layers on, and speaker similarity too (eleven validation voices, round 7).
-PITCHED_LAYERS = (1, 2, 4, 6)
-PITCH_WORTH = (0.027, 0.0135, 0.002, 0.0)
+# less error brings as much PESQ, STOI and speaker similarity (eleven validation voices, round 7; one
+# layer: PESQ and ESTOI alone, docs/training.md, after round 15).
+PITCHED_LAYERS = (0, 1, 2, 4, 6)
+PITCH_WORTH = (0.036, 0.027, 0.012, 0.002, 0.0)
 
 AWAY_WEIGHT = 0.0018  # LPIPS for each unit of distance between a frame and its key frame
 MOTION_WEIGHT = 0.045  # LPIPS for one per cent
