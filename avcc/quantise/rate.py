@@ -45,8 +45,8 @@ VOICE_ERROR = (
 )
 
 # What the pitch is worth, in units of log-mel, by number of acoustic layers: the mean of how much
-# less error brings as much PESQ, STOI and speaker similarity (eleven validation voices, round 7; one
-# layer: PESQ and ESTOI alone, docs/training.md, after round 15).
+# less error brings as much PESQ, STOI and speaker similarity (eleven validation voices, round 7; of
+# one layer PESQ and ESTOI alone: docs/training.md, after round 15).
 PITCHED_LAYERS = (0, 1, 2, 4, 6)
 PITCH_WORTH = (0.036, 0.027, 0.012, 0.002, 0.0)
 
