@@ -140,7 +140,10 @@ def test_without_it_the_mouth_moves_as_mouths_do_on_the_mean() -> None:
     bare = avcc.decode(_coded().replace(chunk, b""))
     whole = avcc.decode(_coded())
     assert bare.audio is not None and whole.audio is not None
-    assert np.corrcoef(bare.audio, whole.audio)[0, 1] > 0.98
+    # pulses may come at other times, for their pitch is made finer by the mel
+    both = np.stack([bare.audio, whole.audio])
+    loud = np.square(both[:, : both.shape[1] // 640 * 640]).reshape(2, -1, 640).mean(2)
+    assert np.corrcoef(*np.sqrt(loud))[0, 1] > 0.98
     away = [
         np.abs(a.astype(int) - b).mean() for a, b in zip(bare.frames, whole.frames, strict=True)
     ]
