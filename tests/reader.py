@@ -405,35 +405,36 @@ def glide_rows() -> list[list[int]]:
 GLIDES = glide_rows()
 
 
-def read_finer(flags: int, payload: bytes, frames: int, arrays: Any) -> tuple[int, Any]:
-    """The same of a part with two pitches a frame."""
-    fields = Fields(payload)
-    try:
-        number = read_number(fields, flags)
-        need(1000 * number < frames, "there is no such part")
-    except Wrong:
-        return -1, None
-    coder = Decoder(fields.rest(), arrays)
-    try:
-        pitch = [coder.signed("motion", 3 * sum(edge <= 64 for edge in EDGES) + 1)]
-        moves: list[int] = []
-        for _ in range(2 * min(1000, frames - 1000 * number) - 1):
-            a, b = (max(-2, min(2, m)) for m in [0, 0, *moves][:-3:-1])
-            sign = -1 if (a, b) < (0, 0) else 1
-            a, b = sign * a, sign * b
-            still = next((n for n, m in enumerate(reversed(moves)) if m), len(moves))
-            row = 3 + 5 * a + b
-            if a == b == 0:
-                row = sum(edge <= still for edge in (4, 10, 32))
-            moves.append(sign * coder.value(coder.cut([0, *accumulate(GLIDES[row])]), 8, 17))
-            pitch.append(pitch[-1] + moves[-1])
-        coder.close()
-    except Wrong:
-        return number, None
-    return number, pitch
+def read_finer(coder: Decoder, frames: int) -> list[int]:
+    """Two pitches of each of so many frames."""
+    pitch = [coder.signed("motion", 3 * sum(edge <= 64 for edge in EDGES) + 1)]
+    moves: list[int] = []
+    for _ in range(2 * frames - 1):
+        a, b = (max(-2, min(2, m)) for m in [0, 0, *moves][:-3:-1])
+        sign = -1 if (a, b) < (0, 0) else 1
+        a, b = sign * a, sign * b
+        still = next((n for n, m in enumerate(reversed(moves)) if m), len(moves))
+        row = 3 + 5 * a + b
+        if a == b == 0:
+            row = sum(edge <= still for edge in (4, 10, 32))
+        moves.append(sign * coder.value(coder.cut([0, *accumulate(GLIDES[row])]), 8, 17))
+        pitch.append(pitch[-1] + moves[-1])
+    return pitch
 
 
-def read_pitch(flags: int, payload: bytes, frames: int, arrays: Any) -> tuple[int, Any]:
+def read_coarse(coder: Decoder, frames: int) -> list[int]:
+    """One pitch of each of so many frames."""
+    m, pitch = 64, [0]
+    for _ in range(frames):
+        r = coder.signed("motion", 3 * sum(edge <= m for edge in EDGES) + 1)
+        pitch.append(pitch[-1] + r)
+        m += (16 * abs(r) - m) >> 2
+    return pitch[1:]
+
+
+def read_pitch(
+    kind: str, flags: int, payload: bytes, frames: int, arrays: Any
+) -> tuple[int, list[int] | None]:
     """The number of a part, -1 where it is malformed, and its pitches, None if senseless."""
     fields = Fields(payload)
     try:
@@ -441,16 +442,13 @@ def read_pitch(flags: int, payload: bytes, frames: int, arrays: Any) -> tuple[in
         need(1000 * number < frames, "there is no such part")
     except Wrong:
         return -1, None
-    coder, m, pitch = Decoder(fields.rest(), arrays), 64, [0]
+    coder, due = Decoder(fields.rest(), arrays), min(1000, frames - 1000 * number)
     try:
-        for _ in range(min(1000, frames - 1000 * number)):
-            r = coder.signed("motion", 3 * sum(edge <= m for edge in EDGES) + 1)
-            pitch.append(pitch[-1] + r)
-            m += (16 * abs(r) - m) >> 2
+        pitch = read_finer(coder, due) if kind == "q" else read_coarse(coder, due)
         coder.close()
     except Wrong:
         return number, None
-    return number, pitch[1:]
+    return number, pitch
 
 
 def read_lips(payload: bytes, arrays: Any) -> list[int] | None:
@@ -559,12 +557,9 @@ def read(data: bytes, arrays: Any) -> dict[str, Any]:
                     )
             elif kind == "c" and cuts is None:
                 cuts = read_cuts(flags, payload, frames)
-            elif kind == "p":
-                part, found = read_pitch(flags, payload, frames, arrays)
-                pitch.setdefault(part, found)
-            elif kind == "q":
-                part, found = read_finer(flags, payload, frames, arrays)
-                finer.setdefault(part, found)
+            elif kind in "pq":
+                part, heard = read_pitch(kind, flags, payload, frames, arrays)
+                (pitch if kind == "p" else finer).setdefault(part, heard)
             elif kind == "r":
                 of, copy = read_copy(flags, payload, head, arrays)
                 copies.setdefault(of, copy)

@@ -63,8 +63,8 @@ def decode(stream: Stream, book: Codebook) -> Symbols:
     ``ModelError`` if the head names another codebook, ``FormatError`` if the first identity, or the
     head, makes no sense."""
     head = stream.head
-    _check(head, book, len(stream.segments), len(stream.pitch))
-    _check(head, book, len(stream.segments), len(stream.finer))
+    for pitch in (stream.pitch, stream.finer):
+        _check(head, book, len(stream.segments), len(pitch))
     identities: list[Identity] = []
     for frame, side, code, picture in stream.identities:
         try:
@@ -112,24 +112,19 @@ def damage(stream: Stream, symbols: Symbols) -> tuple[str, ...]:
     return stream.damage + tuple(lost)
 
 
-def _pitches(
-    symbols: Symbols, book: Codebook
-) -> tuple[tuple[bytes | None, ...], tuple[bytes | None, ...]]:
-    """Payloads of the parts with one pitch a frame, and of those with two; none where there are no
-    such parts."""
-    coarse: list[bytes | None] = []
-    finer: list[bytes | None] = []
+def _pitches(symbols: Symbols, book: Codebook) -> tuple[tuple[bytes | None, ...], ...]:
+    """Payloads of the parts with one pitch a frame, and of those with two; none of a kind that no
+    part is of."""
+    coarse: dict[int, bytes] = {}
+    finer: dict[int, bytes] = {}
     for n, part in enumerate(symbols.pitch):
         frames = pitch_frames(symbols.head, n)
-        double = part is not None and len(part) > frames
-        walk = (finer_walk if double else pitch_walk)(frames, part)
-        payload = None if part is None else _written(book, walk)
-        coarse.append(None if double else payload)
-        finer.append(payload if double else None)
-    every = tuple(coarse), tuple(finer)
-    if not any(payload is not None for payload in finer):
-        return every[0], ()
-    return () if all(payload is None for payload in coarse) else every[0], every[1]
+        if part is not None and len(part) > frames:
+            finer[n] = _written(book, finer_walk(frames, part))
+        elif part is not None:
+            coarse[n] = _written(book, pitch_walk(frames, part))
+    numbers = range(len(symbols.pitch))
+    return tuple(tuple(map(some.get, numbers)) if some else () for some in (coarse, finer))
 
 
 def _heard(stream: Stream, book: Codebook) -> tuple[np.ndarray | None, ...]:

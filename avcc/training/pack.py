@@ -30,11 +30,8 @@ MORE = {
     " (docs/training.md, round 10)"
 }
 DIRECTIONS = ("motion.", "shape.")
-BESIDE = (
-    "driver",
-    "inbetween",
-    "follower",
-)  # stages whose networks lie in AVDiff's file, where there are any
+# Stages whose networks lie in AVDiff's file, where there are any.
+BESIDE = "driver", "inbetween", "follower"
 STAGES = {
     "codebook": "motion, acoustic, tables, motionprior, acousticprior",
     "speech": "audiomae, acoustic, estimator",
