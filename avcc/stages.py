@@ -91,7 +91,7 @@ class OperatingPoint:
 class Identity:
     """The identity code C_id: how the person looks, and how the voice sounds.
 
-    ``picture``: AV1 intra picture as bare OBUs of ``side`` x ``side`` pixels. ``shape``: int64
+    ``picture``: AV1 intra picture of ``side`` x ``side`` pixels (``obus``). ``shape``: int64
     (M,), quantised mesh of the key frame. ``voice``: int64 (V,), quantised voice code, empty where
     there is no sound. ``frame``: which frame of the clip the picture shows.
     """

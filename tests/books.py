@@ -111,7 +111,8 @@ def symbols(
     points = tuple(own[n % len(own)] for n in range(len(starts))) if own else ()
     segments = tuple(segment(start, points[n] if own else point) for n, start in enumerate(starts))
     voice = rng.integers(0, LEVELS, VOICE if sound else 0)
-    one = Identity(rng.bytes(picture), 256, rng.integers(-40, 41, SHAPE), voice)
+    still = b"\x0a" + rng.bytes(picture)[1:]  # as OBUs begin
+    one = Identity(still, 256, rng.integers(-40, 41, SHAPE), voice)
     head = Head(
         model=book().id,
         rate=Fraction(25),

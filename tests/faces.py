@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from avcc import obus
+from avcc.container.layout import varint
 from avcc.mesh import EYES, INNER_LIPS, LIPS, OVAL, POINTS
 
 
@@ -37,3 +39,10 @@ def picture(side: int = 256, seed: int = 0) -> np.ndarray:
         for phase in rng.random(3) * 6
     ]
     return np.rint(127 + 110 * np.stack(waves, -1)).astype(np.uint8)
+
+
+def as_encoded(still: bytes, side: int) -> bytes:
+    """A short still as an encoder of AV1 gives it: with the length of the frame."""
+    whole = obus.whole(still, side)
+    end = 2 + whole[1]  # of the sequence header
+    return whole[:end] + b"\x32" + varint(len(whole) - end - 1) + whole[end + 1 :]

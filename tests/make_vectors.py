@@ -36,6 +36,7 @@ def clips() -> dict[str, tuple[Clip, float]]:
     return {
         "least": (clip, 1500),
         "2k": (clip, 2000),
+        "brief": (clip, 2000),  # of a still, what doesn't go without saying
         "8k": (clip, 8000),
         "all": (clip, 100_000),
         "segments": (long, 2000),

@@ -476,6 +476,18 @@ def read_fields(flags: int, payload: bytes, head: Any) -> tuple[dict[str, Any], 
     return {"frame": frame, "side": side, "picture": picture}, code
 
 
+def obus_of(still: bytes, side: int) -> bytes:
+    """What a decoder of AV1 needs."""
+    if not 128 <= still[0] < 192:
+        return still
+    n = len(f"{side - 1:b}")
+    bits = "0001100000" + 2 * f"{n - 1:04b}" + 2 * f"{side - 1:0{n}b}"
+    bits += f"{still[0] - 128:06b}" + "000000001"
+    size = -(-len(bits) // 8)
+    header = int(bits.ljust(8 * size, "0"), 2).to_bytes(size, "big")
+    return bytes([10, size]) + header + bytes([48]) + still[1:]
+
+
 def read_cuts(flags: int, payload: bytes, frames: int) -> list[int]:
     """The first frames of further shots; none where the chunk is malformed."""
     fields, cuts = Fields(payload), [0]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 import faces
 import numpy as np
 import pytest
 import torch
 
+from avcc import obus
 from avcc.analysis import identity, look
 from avcc.analysis.acoustic import AcousticEncoder, VoiceEncoder
 from avcc.analysis.audiomae import PATCH, ROWS, AudioMAE, patches
@@ -328,15 +330,40 @@ def test_coding_a_key_frame_leaves_the_priority_alone() -> None:
     assert os.sched_getscheduler(0) == before
 
 
+@pytest.mark.parametrize("side", [64, 72, 128, 192, 256, 384])
+def test_headers_of_stills_go_without_saying(side: int) -> None:
+    """Whatever tools an encoder takes; and the decoded picture is the same."""
+    for crf, preset in ((63, 0), (40, 5), (10, 8)):
+        sent = identity.coded_picture(faces.picture(), side, crf, preset)
+        encoded = faces.as_encoded(sent, side)
+        assert obus.short(encoded, side) == sent and len(encoded) >= len(sent) + 9
+        assert obus.short(encoded, side + 8) == encoded  # of another size
+        shown, same = (identity.shown_picture(data, side) for data in (sent, encoded))
+        assert (shown == same).all()
+
+
+def test_unusual_stills_stay_as_they_are() -> None:
+    large = identity.coded_picture(faces.picture(), 512, 63, preset=8)  # of another level
+    assert not obus.is_short(large) and obus.whole(large, 512) == large
+    for odd in (b"", b"\n", large[:9], large[:12], large + b"\0"):
+        assert obus.short(odd, 512) == obus.whole(odd, 512) == odd
+
+
 def test_what_is_no_picture_is_refused() -> None:
-    data = identity.coded_picture(faces.picture(), 64, 50, preset=8)
-    assert identity.shown_picture(data, 64).shape == (256, 256, 3)
+    short = identity.coded_picture(faces.picture(), 64, 50, preset=8)
+    assert identity.shown_picture(short, 64).shape == (256, 256, 3)
+    data = faces.as_encoded(short, 64)
     rng = np.random.default_rng(0)
-    two = data + identity.coded_picture(faces.picture(), 64, 63, preset=8)
-    for bad in (b"", b"\0" * 60, data[: len(data) // 2], two, *(rng.bytes(99) for _ in range(20))):
+    two = data + faces.as_encoded(identity.coded_picture(faces.picture(), 64, 63, preset=8), 64)
+    noise = [bytes((n,)) + rng.bytes(99) for n in range(0, 256, 3)]
+    for bad in (b"", b"\0" * 60, data[: len(data) // 2], two, short[:1], *noise):
+        if obus.is_short(bad[:2]):  # then nearly all bytes are a frame of something
+            with suppress(FormatError):
+                assert identity.shown_picture(bad, 64).shape == (256, 256, 3)
+            continue
         with pytest.raises(FormatError):
             identity.shown_picture(bad, 64)
     large = identity.coded_picture(faces.picture(), 512, 63, preset=8)
-    for other, side in ((data, 128), (data, 56), (large, 64)):
+    for other, side in ((data, 128), (data, 56), (short, 2040), (large, 64)):
         with pytest.raises(FormatError):
             identity.shown_picture(other, side)

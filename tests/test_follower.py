@@ -119,7 +119,7 @@ def test_an_encoder_sends_it_where_the_voice_alone_moves_the_picture() -> None:
     symbols = coder.decode(stream, book)
     assert symbols.lips is not None and coder.encode(symbols, book) == stream
     told = avcc.info(_coded())
-    assert told["format"] == "1.7" and told["streams"]["lips"]["bytes"] == len(stream.lips)
+    assert told["format"] == "1.9" and told["streams"]["lips"]["bytes"] == len(stream.lips)
     assert sum(part["bytes"] for part in told["streams"].values()) == pytest.approx(
         len(_coded()), abs=0.2
     )

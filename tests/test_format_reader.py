@@ -20,6 +20,7 @@ import reader
 from safetensors.numpy import load_file
 
 from avcc import weights
+from avcc.analysis.identity import shown_picture
 from avcc.container.layout import COPY, CUTS, END, FINER, PITCH, SEGMENT, pack_chunk, varint
 from avcc.container.layout import LIPS as LIPS_CHUNK
 from avcc.container.pieces import pack_pieces
@@ -381,6 +382,10 @@ def test_vectors() -> None:
         clip = reader.read(data, load_file(weights.path_of(model, "codebook")))
         found[path.name] = reader.fingerprint(clip)
         agree(data, weights.codebook(model))
+        for one in clip["identities"]:
+            still, side = one["picture"], one["side"]
+            seen = shown_picture(reader.obus_of(still, side), side)
+            assert (seen == shown_picture(still, side)).all()
     if os.environ.get("AVCC_REGENERATE") == "1":
         known = found | known
         index.write_text(json.dumps(known, indent=2, sort_keys=True) + "\n", "utf-8")

@@ -24,7 +24,7 @@ from avcc.entropy import coder
 from avcc.entropy.signed import VALUE_MOST
 from avcc.errors import FormatError
 from avcc.stages import Head, Identity, OperatingPoint, Segment, Stream, Symbols
-from tests.faces import picture
+from tests.faces import as_encoded, picture
 from tests.fuzz import case, clip_of, corpus, little_memory, symbols_of
 
 CASES, WHOLE = 1500, 24
@@ -185,7 +185,9 @@ def test_what_is_told_of_damage_is_short() -> None:
 
 def test_a_key_frame_is_one_frame() -> None:
     """Further frames aren't even decoded: a megabyte has room for thirty thousand of them."""
-    one = coded_picture(picture(), 64, 40, preset=8)
+    short = coded_picture(picture(), 64, 40, preset=8)
+    one = as_encoded(short, 64)
+    assert (shown_picture(short + 5000 * one, 64) == shown_picture(short, 64)).all()
     assert shown_picture(one, 64).shape == (256, 256, 3)
     tracemalloc.start()
     for bad in (one * 5000, b"", b"\x0a", one[:20], b"\x32\xff\xff\xff\xff\xff\xff\xff\xff\xff"):

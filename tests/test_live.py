@@ -92,7 +92,7 @@ def test_segments_are_sent_as_soon_as_they_can_be() -> None:
     # a segment of 100 frames, and 5 more that its voice is heard with; the rest at the end
     assert when == [10, 20, len(parts) - 1]
     data = b"".join(parts)
-    assert data[9] == layout.OPEN and is_open(data)
+    assert data[9] == layout.BRIEF and is_open(data)
     stream = read(data)
     assert (stream.head.frames, stream.head.samples) == (225, 225 * 640)
     assert not stream.damage and not stream.unended and len(stream.points) == 3
@@ -110,12 +110,12 @@ def test_short_segments_come_sooner() -> None:
     data = b"".join(parts)
     when = [number for number, part in enumerate(parts) if part]
     assert when == [5, 7, 10, 12, 15, 17, 20, len(parts) - 1]
-    assert data[9] == layout.SHORT and is_open(data)
+    assert data[9] == layout.BRIEF and is_open(data)
     stream = read(data)
     assert stream.head.segment_frames == 25 and len(stream.segments) == 9 == len(stream.copies)
     assert write(stream) == data and not stream.damage
     told = info(data)
-    assert told["format"] == "1.5" and told["segment_s"] == 1
+    assert told["format"] == "1.9" and told["segment_s"] == 1
     assert any("each segment of 1 s" in line for line in lines(told))
     counts, sound, said = shown(*parts)
     assert len(counts) == 9 and sum(counts) == 225 and not said

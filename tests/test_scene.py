@@ -199,14 +199,13 @@ def test_the_whole_picture_comes_back() -> None:
 def test_the_rate_is_a_ceiling_and_what_is_left_is_as_without() -> None:
     assert 8 * len(_coded()) <= 6000 * 2
     told = avcc.info(_coded())
-    shown = told["sharpness"] or told["restoration"] is not None
-    assert told["format"] == ("1.6" if shown else "1.2")
+    assert told["format"] == "1.9"
     assert told["scene"]["bytes"] == told["streams"]["scene"]["bytes"]
     assert 100 < told["scene"]["bytes"] <= LEAST and told["streams"]["container"]["bytes"] < 100
     assert sum(part["bytes"] for part in told["streams"].values()) == pytest.approx(len(_coded()))
     assert any("in the whole picture" in line for line in describe.lines(told))
     plain = avcc.info(avcc.encode(scenic(), 6000))
-    assert plain["format"] != "1.2" and plain["scene"] is None
+    assert plain["scene"] is None
     assert any(line.endswith("the face alone") for line in describe.lines(plain))
     assert describe.checked(_coded(), None)["chunks"]["scene"] == 1
 

@@ -1,4 +1,4 @@
-"""Still <-> AV1 intra picture as bare OBUs: the first half of the identity code C_id, and scenes.
+"""Still <-> AV1 intra picture: the first half of the identity code C_id, and scenes.
 
 AV1 decodes bit-exactly everywhere, so the decoder's key frame is known to the encoder. SVT-AV1's
 slowest preset in its still-picture mode, tuned for structural similarity (``tune=2``).
@@ -16,6 +16,7 @@ from math import log
 import av
 import numpy as np
 
+from avcc import obus
 from avcc.errors import FormatError, MediaError
 from avcc.stages import SIDE
 
@@ -25,12 +26,13 @@ CRFS = 8, 63
 FALLS = 0.06  # of the logarithm of a picture's bytes, for each unit of CRF
 CLOSE = 0.985  # of a budget, that is enough of it
 TRIES = 5  # along lines, before it's halved
-TYPICAL, TYPICAL_CRF = 850, 44  # bytes of a validation face, mean, at a quality
+TYPICAL, TYPICAL_CRF = 840, 44  # bytes of a validation face, mean, at a quality
 _TEMPORAL_DELIMITER = b"\x12\x00"
 
 
 def coded_picture(picture: np.ndarray, side: int, crf: float, preset: int = 0) -> bytes:
-    """Picture uint8 (S, S, 3) coded at ``side`` x ``side``: OBUs without temporal delimiter.
+    """Picture uint8 (S, S, 3) coded at ``side`` x ``side``, as it is sent
+    (``obus.short``).
 
     ``crf``: SVT-AV1's, 8 to 63, less is better, in quarters (an older SVT-AV1 rounds down).
     """
@@ -56,7 +58,7 @@ def _coded(pixels: bytes, shape: tuple[int, ...], side: int, crf: float, preset:
     data = b"".join(bytes(p) for p in [*encoder.encode(frame), *encoder.encode(None)])
     if not data:
         raise MediaError("the AV1 encoder gave nothing for a picture")
-    return data.removeprefix(_TEMPORAL_DELIMITER)
+    return obus.short(data.removeprefix(_TEMPORAL_DELIMITER), side)
 
 
 @contextmanager
@@ -75,13 +77,13 @@ def same_priority() -> Iterator[None]:
 
 
 def shown_picture(data: bytes, side: int, size: int = SIDE) -> np.ndarray:
-    """Bare OBUs -> uint8 (size, size, 3). Raises FormatError where they aren't one picture of
+    """What was sent -> uint8 (size, size, 3). Raises FormatError where they aren't one picture of
     ``side`` x ``side``."""
     try:
         decoder = av.codec.CodecContext.create("libdav1d", "r")
         # a few bytes can claim a picture of gigabytes
         decoder.options = {"max_pixels": str(side * side)}
-        packet = av.Packet(_TEMPORAL_DELIMITER + data)
+        packet = av.Packet(_TEMPORAL_DELIMITER + obus.whole(data, side))
         frames = [*decoder.decode(packet), *decoder.decode(None)]  # type: ignore[attr-defined]
     except (av.FFmpegError, ValueError) as e:
         raise FormatError("the still isn't a readable AV1 picture") from e

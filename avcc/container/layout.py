@@ -27,8 +27,9 @@ from avcc.stages import (
 SIGNATURE = b"\x89AVC\r\n\x1a\n"
 MAJOR = 1
 # Minor versions: the first that have such a chunk, open streams, segments of another length, a head
-# that says how pictures are shown, lips that follow the voice, and two pitches a frame.
-PLAIN, PITCHED, SCENIC, COPIED, OPEN, SHORT, SHOWN, LED, FINE = range(9)
+# that says how pictures are shown, lips that follow the voice, two pitches a frame, and stills
+# without what goes without saying.
+PLAIN, PITCHED, SCENIC, COPIED, OPEN, SHORT, SHOWN, LED, FINE, BRIEF = range(10)
 START = len(SIGNATURE) + 2  # where the first chunk lies
 
 # Chunk types, as numbers.

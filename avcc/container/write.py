@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+from avcc import obus
 from avcc.container import layout
 from avcc.container.layout import bounded, pack_chunk, varint
 from avcc.errors import FormatError
@@ -147,6 +148,9 @@ def pack_copy(number: int, point: OperatingPoint, data: bytes) -> bytes:
 
 def _minor(stream: Stream) -> int:
     """The earliest minor version that has all that the stream has."""
+    stills = [one[3] for one in stream.identities] + [stream.scene[1] if stream.scene else b""]
+    if any(map(obus.is_short, stills)):
+        return layout.BRIEF
     if stream.finer:
         return layout.FINE
     if stream.lips is not None:

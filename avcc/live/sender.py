@@ -214,7 +214,7 @@ class Sender:
             costs,
             motion={key: count * size for key, size in costs.motion.items()},
             voice={key: count * size for key, size in costs.voice.items()},
-            fixed=len(pack_start(head, layout.OPEN, True))
+            fixed=len(pack_start(head, layout.BRIEF, True))
             + SHOWN_BYTES
             + len(code)
             + (count + 1) * FRAMING,
@@ -227,7 +227,7 @@ class Sender:
             found = identity.fitting_picture(self._key.picture, int(most - spent))
             if found is not None:
                 self._head = self._shown(replace(head, point=plan.point), features, *found, looks)
-                start = pack_start(self._head, layout.OPEN, True)
+                start = pack_start(self._head, layout.BRIEF, True)
                 return start + pack_identity(0, found[1], code, found[0], layout.FRAMES_MOST)
         rate = int(np.ceil(8 * (spent + smallest) / SPREAD))
         raise RateError(f"this clip can't be sent at that rate: it needs {rate} bit/s or more")

@@ -21,9 +21,9 @@ COUNTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)  # of key frames
 STRIDES = (1, 2, 3, 5)
 # LPIPS of frames that don't differ from a key frame of so many bytes, and 0.02 for each per cent by
 # which the mesh found in that key frame is off: few bytes cost a face its eyes before LPIPS minds
-# (the meshes of 300 to 1,000 bytes were measured, in round 1; the others are extrapolated: the
+# (the meshes of 290 to 990 bytes were measured, in round 1; the others are extrapolated: the
 # share of the mesh is 0.2, 0.17, 0.126, 0.066, 0.036, 0.032, 0.026, 0.022, 0.02, 0.02).
-KEY_BYTES = (70, 100, 200, 400, 700, 1000, 1500, 2500, 5000, 10000)
+KEY_BYTES = (60, 90, 190, 390, 690, 990, 1490, 2490, 4990, 9990)
 KEY_LOSS = (0.487, 0.393, 0.276, 0.173, 0.115, 0.097, 0.079, 0.067, 0.060, 0.059)
 
 # Mesh error in % of the eye distance by (stride, step).
