@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from avcc.errors import AvccError, MediaError
+from avcc.media import safe
 from avcc.media.crop import whole
 from avcc.media.read import read
 from avcc.media.safe import temporary
@@ -259,6 +260,27 @@ def test_a_file_appears_whole(tmp_path: Path) -> None:
     plain = tmp_path / "plain"
     plain.touch()
     assert stat.S_IMODE(long.stat().st_mode) == stat.S_IMODE(plain.stat().st_mode)
+
+
+def test_a_signal_leaves_no_half_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even where it comes when the file has just been made; and another's file is left alone."""
+    close, target = os.close, tmp_path / "a.mp4"
+
+    def closed(handle: int) -> None:
+        close(handle)
+        raise SystemExit(143)
+
+    monkeypatch.setattr(safe.os, "close", closed)
+    with pytest.raises(SystemExit), temporary(target):
+        pass
+    monkeypatch.undo()
+    assert not os.listdir(tmp_path)
+    monkeypatch.setattr(safe.secrets, "token_hex", lambda n: "00" * n)
+    other = tmp_path / ".a.00000000.mp4"
+    other.write_text("another's")
+    with pytest.raises(AvccError, match="can't be written"), temporary(target):
+        pass
+    assert other.read_text() == "another's"
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, OSError(5, "elsewhere", "x")])

@@ -48,8 +48,15 @@ def temporary(target: str | Path, *, overwrite: bool = True) -> Iterator[Path]:
             except OSError as error:
                 raise _unwritable(target, error) from error
         return
-    work = _reserve(path, target)
+    # At most 160 bytes of the stem: what makes the name unique must not make it too long.
+    work = path.with_name(f".{path.stem[:40]}.{secrets.token_hex(4)}{path.suffix}")
+    there = True  # before it is: a signal may end this at any instruction
     try:
+        try:
+            _reserve(work)
+        except OSError as error:
+            there = False
+            raise _unwritable(target, error) from error
         yield work
         _sync(work)
         _move(work, path, target, overwrite)
@@ -59,7 +66,8 @@ def temporary(target: str | Path, *, overwrite: bool = True) -> Iterator[Path]:
             raise _unwritable(target, error) from error
         raise
     finally:
-        work.unlink(missing_ok=True)
+        if there:
+            work.unlink(missing_ok=True)
 
 
 class Ends(AbstractContextManager["Ends"]):
@@ -92,15 +100,9 @@ def _kind(path: Path, target: str | Path) -> str:
     return "file" if stat.S_ISREG(mode) else "special"
 
 
-def _reserve(path: Path, target: str | Path) -> Path:
+def _reserve(work: Path) -> None:
     """Create the empty file that is written to; its mode is what a plain ``open`` would give."""
-    # At most 160 bytes of the stem: what makes the name unique must not make it too long.
-    work = path.with_name(f".{path.stem[:40]}.{secrets.token_hex(4)}{path.suffix}")
-    try:
-        os.close(os.open(work, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-    except OSError as error:
-        raise _unwritable(target, error) from error
-    return work
+    os.close(os.open(work, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
 
 
 def _sync(work: Path) -> None:
